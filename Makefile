@@ -1,0 +1,57 @@
+PYTHON ?= python3
+VENV ?= .venv
+HOST ?= 127.0.0.1
+PORT ?= 8000
+TRITON_GRPC_PORT ?= 8001
+TRITON_HTTP_PORT ?= 8010
+TRITON_METRICS_PORT ?= 8002
+MODEL ?=
+CHECKPOINT ?=
+DTYPE ?= float32
+
+# What the recipes run by name must be found in the environment first.
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test lint format bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Install everything into $(VENV)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "installing into $(VENV); the first time takes a minute or two"
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "$(PYTHON) is not Python 3.11 to 3.13; choose one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+		--editable '.[models,embedded,dev]'
+	@touch $@
+
+serve: $(INSTALLED) ## Serve all models from the demo checkpoint, or MODEL=name CHECKPOINT=dir
+	@exec $(BIN)/python scripts/serve.py --host $(HOST) --port $(PORT) \
+		--triton-grpc-port $(TRITON_GRPC_PORT) --triton-http-port $(TRITON_HTTP_PORT) \
+		--triton-metrics-port $(TRITON_METRICS_PORT) \
+		$(if $(MODEL),--model '$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
+		--dtype $(DTYPE)
+
+test: lint ## Run the linters and every test, those on a real tritonserver included
+	@$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## Check format, style and types
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+
+format: $(INSTALLED) ## Format the code and mend what can be mended
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED) ## Measure shim, ensemble and engine at concurrency 1, 16, 64
+	@$(BIN)/python scripts/bench.py
+
+clean: ## Remove the environment and everything that was made
+	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

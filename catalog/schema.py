@@ -1,0 +1,139 @@
+"""The fields of a model's catalog file."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+
+Architecture = Literal["LlamaForCausalLM", "MistralForCausalLM", "StableLmForCausalLM"]
+Probability = Annotated[float, Field(gt=0, le=1)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class GenerationDefaults(_Table):
+    """Values of Hugging Face `generate()` parameters that a request does not give."""
+
+    max_new_tokens: PositiveInt
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    top_p: Probability = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 50
+    num_beams: PositiveInt = 1
+    repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)] = 0
+    do_sample: bool = True
+    """Ignored where `num_beams` is above 1: beam search does not sample."""
+
+
+class PredictApi(_Table):
+    """The model's `predict` route as its README documents it."""
+
+    input: Literal["prompt", "messages"]
+    """The field that carries the conversation; `prompt` is continued as it stands."""
+    length_parameter: Literal["max_new_tokens", "max_tokens"]
+    """The README's name of the limit of new tokens; every spelling is accepted."""
+    stream: bool
+    """Whether a reply is streamed when the request does not say."""
+    reply: Literal["output", "response", "string"]
+    """A JSON object with this one key, or a bare JSON string."""
+    return_full_text: bool
+    """Whether a plain reply repeats the prompt; a streamed one never does."""
+    skip_special_tokens: bool
+    """Whether a plain reply leaves out `</s>` and the like; a streamed one always does."""
+    max_length: PositiveInt
+    """Most tokens of prompt and reply together."""
+    defaults: GenerationDefaults
+
+
+class ZephyrApp(_Table):
+    """Defaults of the zephyr-7b-beta API's QueryModel and CodeDocQuery."""
+
+    system_message: str
+    code_doc_system_message: str
+    structured_code_doc_system_message: str
+    language: str
+    include_comments: bool
+    query: GenerationDefaults
+    code_doc: GenerationDefaults
+
+
+class Shape(_Table):
+    """The checkpoint's dimensions, for planning before anything is downloaded."""
+
+    num_hidden_layers: PositiveInt
+    hidden_size: PositiveInt
+    intermediate_size: PositiveInt
+    num_attention_heads: PositiveInt
+    num_key_value_heads: PositiveInt
+    head_dim: PositiveInt
+    vocab_size: PositiveInt
+    max_position_embeddings: PositiveInt
+    rope_theta: Annotated[float, Field(gt=0)]
+    partial_rotary_factor: Probability = 1.0
+    sliding_window: PositiveInt | None = None
+
+
+class EnginePlan(_Table):
+    """How the TensorRT-LLM engine is built, one GPU a tensor parallel rank."""
+
+    dtype: Literal["float16", "bfloat16"]
+    tp_size: PositiveInt
+    quantization: Literal["none", "int8", "int4", "fp8"]
+    gpu: Literal["A10G", "A100-40", "A100-80", "H100", "H200"]
+    max_batch_size: PositiveInt
+    max_beam_width: PositiveInt
+    max_input_len: PositiveInt
+    max_seq_len: PositiveInt
+    max_num_tokens: PositiveInt
+
+    @model_validator(mode="after")
+    def _limits_fit_each_other(self) -> Self:
+        if self.max_input_len >= self.max_seq_len:
+            raise ValueError(
+                f"max_input_len {self.max_input_len} leaves no room for new tokens in "
+                f"max_seq_len {self.max_seq_len}"
+            )
+        return self
+
+
+class ModelEntry(_Table):
+    """One model: where its weights are, how it is called, how its engine is built."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    title: str
+    checkpoint: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    """Hugging Face repository of the weights."""
+    gated: bool
+    """Whether the repository asks for a licence agreement, hence for a token."""
+    architecture: Architecture
+    eos_token_ids: Annotated[list[int], Field(min_length=1)]
+    """Every id that ends a reply (the checkpoint's generation_config.json)."""
+    predict: PredictApi
+    zephyr: ZephyrApp | None = None
+    shape: Shape
+    engine: EnginePlan
+
+    @model_validator(mode="after")
+    def _plan_fits_the_model(self) -> Self:
+        if self.shape.num_attention_heads % self.engine.tp_size:
+            raise ValueError(
+                f"engine.tp_size {self.engine.tp_size} does not divide "
+                f"shape.num_attention_heads {self.shape.num_attention_heads}"
+            )
+        if self.engine.max_seq_len > self.shape.max_position_embeddings:
+            raise ValueError(
+                f"engine.max_seq_len {self.engine.max_seq_len} exceeds "
+                f"shape.max_position_embeddings {self.shape.max_position_embeddings}"
+            )
+        if self.predict.max_length > self.engine.max_seq_len:
+            raise ValueError(
+                f"predict.max_length {self.predict.max_length} exceeds "
+                f"engine.max_seq_len {self.engine.max_seq_len}"
+            )
+        if self.predict.defaults.num_beams > self.engine.max_beam_width:
+            raise ValueError(
+                f"predict.defaults.num_beams {self.predict.defaults.num_beams} exceeds "
+                f"engine.max_beam_width {self.engine.max_beam_width}"
+            )
+        return self

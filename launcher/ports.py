@@ -1,0 +1,47 @@
+"""TCP ports of the services on one host."""
+
+import socket
+from dataclasses import dataclass
+
+
+class PortTakenError(RuntimeError):
+    """Something already listens where a service was told to."""
+
+
+@dataclass(frozen=True, slots=True)
+class TritonPorts:
+    """The three ports of a tritonserver."""
+
+    grpc: int
+    http: int
+    metrics: int
+
+
+def free_ports() -> TritonPorts:
+    """Return three ports that were free a moment ago."""
+    sockets = [socket.socket() for _ in range(3)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        grpc, http, metrics = (each.getsockname()[1] for each in sockets)
+    finally:
+        for each in sockets:
+            each.close()
+    return TritonPorts(grpc=grpc, http=http, metrics=metrics)
+
+
+def require_free(host: str, port: int, variable: str) -> None:
+    """Fail early, and by name, where the server would fail late.
+
+    Raises:
+        PortTakenError: `port` can not be bound; the text names `variable` as the way out.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortTakenError(
+                f"{variable}={port} can not be used on {host}: {error.strerror}; "
+                f"free the port or choose another with {variable}=N"
+            ) from error

@@ -1,0 +1,183 @@
+"""A tritonserver process as an object: start, wait until ready, stop."""
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+from launcher.installation import find_installation
+from launcher.ports import TritonPorts
+
+HOST = "127.0.0.1"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the Python backend keeps its regions
+STOP_GRACE_SECONDS = 15.0
+PR_SET_PDEATHSIG = 1
+# The log writes a line break inside a message as the two characters \\n; what follows the first
+# is the Python traceback.
+MODEL_FAILURE = re.compile(
+    r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*?)(?:\\n|\"$|$)", re.MULTILINE
+)
+LOGGED_ERROR = re.compile(r"^(?:E\d{4} .*\] |error: )(?P<reason>.*)$", re.MULTILINE)
+
+
+class TritonStartError(RuntimeError):
+    """The server ended before it was ready; the text names the failing model and the reason."""
+
+
+class TritonServer:
+    """One tritonserver on loopback, its log in a file, its shared memory under its own prefix."""
+
+    def __init__(self, model_repository: Path, run_directory: Path, ports: TritonPorts):
+        self.ports = ports
+        self.log_path = run_directory / "triton.log"
+        self._model_repository = model_repository.resolve()
+        self._run_directory = run_directory
+        self._shared_memory_prefix = f"aeolus_{uuid.uuid4().hex[:12]}_"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def grpc_address(self) -> str:
+        """`host:port` of the gRPC service."""
+        return f"{HOST}:{self.ports.grpc}"
+
+    @property
+    def http_url(self) -> str:
+        """Base URL of the HTTP service."""
+        return f"http://{HOST}:{self.ports.http}"
+
+    @property
+    def metrics_url(self) -> str:
+        """URL of the Prometheus metrics."""
+        return f"http://{HOST}:{self.ports.metrics}/metrics"
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process; call from a thread that outlives the server (see `_die_with_parent`).
+
+        Raises:
+            InstallationError: this machine has no usable tritonserver.
+        """
+        self._run_directory.mkdir(parents=True, exist_ok=True)
+        installation = find_installation(self._run_directory)
+        command = [
+            str(installation.executable),
+            f"--model-repository={self._model_repository}",
+            f"--backend-directory={installation.backend_directory}",
+            f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
+            "--disable-auto-complete-config",
+            f"--grpc-address={HOST}",
+            f"--grpc-port={self.ports.grpc}",
+            f"--http-address={HOST}",
+            f"--http-port={self.ports.http}",
+            f"--metrics-address={HOST}",
+            f"--metrics-port={self.ports.metrics}",
+            f"--exit-timeout-secs={int(STOP_GRACE_SECONDS) - 5}",
+        ]
+        with self.log_path.open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=installation.environment,
+                # A group of its own: Ctrl-C in a terminal reaches us first, and stopping
+                # the group reaches the backend's stub processes too.
+                start_new_session=True,
+                preexec_fn=_die_with_parent,
+            )
+
+    def wait_until_ready(
+        self, timeout_seconds: float, on_wait: Callable[[float], None] = lambda _: None
+    ) -> None:
+        """Return when every model is loaded and served.
+
+        Args:
+            timeout_seconds: how long to wait.
+            on_wait: called about once a second with the seconds waited so far.
+
+        Raises:
+            TritonStartError: the server ended, or was not ready in time. It is stopped then.
+        """
+        started = time.monotonic()
+        next_report = 1.0
+        while not self._is_ready():
+            waited = time.monotonic() - started
+            if not self.is_alive:
+                self.stop()
+                raise TritonStartError(f"tritonserver did not start: {self._failure()}")
+            if waited > timeout_seconds:
+                self.stop()
+                raise TritonStartError(
+                    f"tritonserver was not ready after {timeout_seconds:.0f} s; see {self.log_path}"
+                )
+            if waited >= next_report:
+                on_wait(waited)
+                next_report += 1.0
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the server and everything it started; without effect where nothing runs."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        if process.poll() is None:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_GRACE_SECONDS)
+        _kill_group(process.pid)
+        process.wait()
+        for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
+            region.unlink(missing_ok=True)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.http_url}/v2/health/ready", timeout=2):  # noqa: S310
+                return self.is_alive
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _failure(self) -> str:
+        log = self.log_path.read_text(errors="replace")
+        failures = {match["model"]: match["reason"] for match in MODEL_FAILURE.finditer(log)}
+        if failures:
+            reasons = "; ".join(f"model '{name}': {why}" for name, why in failures.items())
+            return f"{reasons} (log: {self.log_path})"
+        errors = "; ".join(match["reason"] for match in LOGGED_ERROR.finditer(log))
+        return f"{errors or 'its log names no reason'} (log: {self.log_path})"
+
+    def __enter__(self) -> "TritonServer":
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _die_with_parent() -> None:
+    """In the child: ask Linux for SIGTERM when the starting thread dies, even by SIGKILL."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:
+        return
