@@ -1,0 +1,27 @@
+"""Clients of a served model."""
+
+from client.errors import (
+    GenerationFailedError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ServerBusyError,
+    ServerUnavailableError,
+    ServiceError,
+)
+from client.generation import Completion, FinishReason, GenerationRequest, Message, TextChunk
+from client.triton import TritonClient
+
+__all__ = [
+    "Completion",
+    "FinishReason",
+    "GenerationFailedError",
+    "GenerationRequest",
+    "InvalidRequestError",
+    "Message",
+    "ModelNotFoundError",
+    "ServerBusyError",
+    "ServerUnavailableError",
+    "ServiceError",
+    "TextChunk",
+    "TritonClient",
+]

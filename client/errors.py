@@ -1,0 +1,25 @@
+"""What can go wrong between a client and the server, by what the caller can do about it."""
+
+
+class ServiceError(Exception):
+    """Base of all errors a client raises; its text may be shown to the end user."""
+
+
+class InvalidRequestError(ServiceError):
+    """The request is wrong and was not run; sending it again will fail again."""
+
+
+class ModelNotFoundError(ServiceError):
+    """The server does not serve that model."""
+
+
+class ServerBusyError(ServiceError):
+    """The engine's queue is full; the request was not run and may be sent again later."""
+
+
+class ServerUnavailableError(ServiceError):
+    """The server can not be reached, is starting or stopping, or went away in mid-reply."""
+
+
+class GenerationFailedError(ServiceError):
+    """The engine failed while it ran the request."""

@@ -1,0 +1,66 @@
+"""A generation request and its reply, in the vocabulary of the ensemble's tensors."""
+
+import uuid
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+FinishReason = Literal["stop", "length"]
+
+
+class Message(TypedDict):
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One prompt or conversation, and how to continue it; `None` means the server's default.
+
+    Exactly one of `text_input` (continued as it stands) and `messages` (put through the
+    checkpoint's chat template) is given. Greedy unless `top_k` or `top_p` is given.
+    """
+
+    max_tokens: int
+    text_input: str | None = None
+    messages: list[Message] | None = None
+    max_length: int | None = None
+    """Most tokens of prompt and reply together."""
+    stream: bool = False
+    beam_width: int | None = None
+    temperature: float | None = None
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    min_tokens: int | None = None
+    no_repeat_ngram_size: int | None = None
+    length_penalty: float | None = None
+    early_stopping: int | None = None
+    exclude_input_in_output: bool = True
+    skip_special_tokens: bool = True
+    request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass(frozen=True, slots=True)
+class TextChunk:
+    """A piece of a reply: the text since the chunk before, and the counts so far."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: FinishReason | None
+    """Set on the last chunk alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole reply; of several beams, the best."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: FinishReason

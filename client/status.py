@@ -1,0 +1,50 @@
+"""Triton's failures as the client's errors."""
+
+import re
+
+import grpc
+
+from client.errors import (
+    GenerationFailedError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ServerBusyError,
+    ServerUnavailableError,
+    ServiceError,
+)
+
+# The C++ backend reports a full queue as INTERNAL with this text (NVIDIA/TensorRT-LLM,
+# cpp/tensorrt_llm/executor/executorImpl.cpp); the reference engine says the same.
+QUEUE_FULL = "Maximum queue size"
+UNKNOWN_MODEL = re.compile(r"unknown model: '[^']*' is not found")
+NO_VERSION = "has no available versions"
+ENSEMBLE_PREFIX = re.compile(r"^in ensemble '[^']*', ")
+
+
+def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceError:
+    """Return the error for a gRPC status other than OK."""
+    text = ENSEMBLE_PREFIX.sub("", details or code.name)
+    by_text = error_from_text(text)
+    if not isinstance(by_text, GenerationFailedError):
+        return by_text
+    match code:
+        case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return InvalidRequestError(text)
+        case grpc.StatusCode.NOT_FOUND:
+            return ModelNotFoundError(text)
+        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+            return ServerUnavailableError(f"Triton can not be reached: {text}")
+        case _:
+            return GenerationFailedError(text)
+
+
+def error_from_text(text: str) -> ServiceError:
+    """Return the error for a failure that Triton reports by its text alone."""
+    text = ENSEMBLE_PREFIX.sub("", text)
+    if QUEUE_FULL in text:
+        return ServerBusyError(text)
+    if NO_VERSION in text:
+        return ServerUnavailableError(text)
+    if UNKNOWN_MODEL.search(text):
+        return ModelNotFoundError(text)
+    return GenerationFailedError(text)

@@ -1,0 +1,95 @@
+"""The reference engine as the `tensorrt_llm` step of the ensemble."""
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import triton_python_backend_utils as pb_utils
+
+from reference_engine.call import EngineCall
+from reference_engine.delivery import Delivery
+from reference_engine.engine import ReferenceEngine
+from reference_engine.interface import QueueFullError, RequestRefusedError, TokenEvent
+from reference_engine.metrics import EngineMetrics, Gauge
+from reference_engine.tensors import wants_stop
+
+FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
+
+
+class TritonPythonModel:
+    """Starts one engine; every request's events go out as its responses."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the checkpoint; an error here is the reason Triton gives for not loading."""
+        config = json.loads(args["model_config"])
+        values = {name: each["string_value"] for name, each in config["parameters"].items()}
+        self._labels = {"model": args["model_name"], "version": args["model_version"]}
+        self._families: dict[str, Any] = {}
+        self._exclude_input = values["exclude_input_in_output"] == "true"
+        self._engine = ReferenceEngine(
+            Path(args["model_repository"]).parent / values["checkpoint_dir"],
+            max_batch_size=int(values["max_num_sequences"]),
+            max_seq_len=int(values["max_seq_len"]),
+            max_beam_width=int(values["max_beam_width"]),
+            max_queue_size=int(values["max_queue_size"]),
+            dtype=values["dtype"],
+        )
+        metrics = EngineMetrics(self._gauge)
+        self._delivery = Delivery(
+            cancel=self._engine.cancel,
+            on_check=lambda: metrics.report(self._engine.statistics()),
+            check_period_seconds=int(values["cancellation_check_period_ms"]) / 1000,
+        )
+
+    def execute(self, requests: list[Any]) -> None:
+        """Hand the requests to the engine and return; responses follow."""
+        for request in requests:
+            sender = request.get_response_sender()
+            try:
+                self._start(request, sender)
+            except Exception as error:
+                self._delivery.send(sender, _error_response(error), FINAL)
+
+    def finalize(self) -> None:
+        """End every request, then stop."""
+        self._engine.shutdown()
+        self._delivery.close()
+
+    def _start(self, request: Any, sender: Any) -> None:
+        tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+        if wants_stop(tensors):
+            self._engine.cancel(request.request_id())
+            self._delivery.send(sender, None, FINAL)
+            return
+        call = EngineCall.from_tensors(
+            tensors, request.request_id() or uuid4().hex, self._exclude_input
+        )
+
+        def respond(event: TokenEvent) -> None:
+            if event.error is not None:
+                response = _error_response(event.error)
+            else:
+                outputs = call.tensors_of(event).items()
+                response = pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in outputs])
+            self._delivery.send(sender, response, FINAL if event.is_final else 0)
+
+        self._delivery.track(call.request.request_id, sender)
+        self._engine.submit(call.request, respond)
+
+    def _gauge(self, family: str, label: str, value: str) -> Gauge:
+        if family not in self._families:
+            self._families[family] = pb_utils.MetricFamily(
+                name=family, description="TensorRT-LLM metrics", kind=pb_utils.MetricFamily.GAUGE
+            )
+        gauge: Gauge = self._families[family].Metric(labels={**self._labels, label: value})
+        return gauge
+
+
+def _error_response(error: Exception) -> Any:
+    codes = {
+        RequestRefusedError: pb_utils.TritonError.INVALID_ARG,
+        QueueFullError: pb_utils.TritonError.UNAVAILABLE,
+    }
+    code = codes.get(type(error), pb_utils.TritonError.INTERNAL)
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
