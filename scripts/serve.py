@@ -1,0 +1,167 @@
+"""Serve the models: a tritonserver on loopback, and the shim in front of it.
+
+Runs until Ctrl-C or SIGTERM; a tritonserver that ends before is started again.
+"""
+
+import argparse
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from socket import socket
+from types import FrameType
+
+import uvicorn
+from shim.app import create_app
+from shim.settings import Settings
+
+from build_engines.assemble import COMMITTED, assemble_reference
+from build_engines.repository import ModelRepository, RepositoryError
+from catalog import load_catalog
+from launcher.installation import InstallationError
+from launcher.ports import PortTakenError, TritonPorts, require_free
+from launcher.server import HOST as TRITON_HOST
+from launcher.server import TritonServer, TritonStartError
+
+RUN_DIRECTORY = Path(".run")
+DEFAULT_MODEL = "stablelm-zephyr-3b"
+START_SECONDS = 1800.0
+WATCH_SECONDS = 0.5
+
+logger = logging.getLogger("serve")
+
+
+class Shim(uvicorn.Server):
+    """A uvicorn server that says when it is up."""
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Listen, then print where."""
+        await super().startup(sockets)
+        if self.started:
+            print(f"ready: http://{self.config.host}:{self.config.port}", flush=True)
+
+
+class Supervisor(threading.Thread):
+    """Starts a tritonserver again when it ends; gives up when it does not load any more."""
+
+    def __init__(self, triton: TritonServer, shim: Shim):
+        super().__init__(name="triton-supervisor", daemon=True)
+        self.failure: TritonStartError | None = None
+        self._triton = triton
+        self._shim = shim
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Watch until `stop`."""
+        while not self._stopping.wait(WATCH_SECONDS):
+            if self._triton.is_alive:
+                continue
+            logger.warning("tritonserver ended; starting it again")
+            try:
+                self._triton.stop()
+                self._triton.start()
+                self._triton.wait_until_ready(START_SECONDS)
+                logger.warning("tritonserver is ready again")
+            except TritonStartError as error:
+                if not self._stopping.is_set():
+                    self.failure = error
+                    self._shim.should_exit = True
+                return
+
+    def stop(self) -> None:
+        """Let the server end without starting it again."""
+        self._stopping.set()
+        self._triton.stop()
+        self.join()
+        self._triton.stop()  # in case it was being started again just then
+
+
+def main() -> int:
+    """Serve until told to stop; returns the exit code."""
+    arguments = parse_arguments()
+    signal.signal(signal.SIGTERM, _raise_system_exit)
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    ports = TritonPorts(
+        grpc=arguments.triton_grpc_port,
+        http=arguments.triton_http_port,
+        metrics=arguments.triton_metrics_port,
+    )
+    run_directory = RUN_DIRECTORY / str(arguments.port)
+    try:
+        require_free(arguments.host, arguments.port, "PORT")
+        require_free(TRITON_HOST, ports.grpc, "TRITON_GRPC_PORT")
+        require_free(TRITON_HOST, ports.http, "TRITON_HTTP_PORT")
+        require_free(TRITON_HOST, ports.metrics, "TRITON_METRICS_PORT")
+        repository = model_repository(arguments, run_directory / "model_repository")
+        with TritonServer(repository.path, run_directory, ports) as triton:
+            print(f"loading models; the log is {triton.log_path}", flush=True)
+            triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
+            return serve(arguments, triton)
+    except (InstallationError, PortTakenError, RepositoryError, TritonStartError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="where the shim listens")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--triton-grpc-port", type=int, default=8001)
+    parser.add_argument("--triton-http-port", type=int, default=8010)
+    parser.add_argument("--triton-metrics-port", type=int, default=8002)
+    parser.add_argument("--model", choices=list(load_catalog()), help="serve this model alone")
+    parser.add_argument("--checkpoint", type=Path, help="its Hugging Face checkpoint directory")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    arguments = parser.parse_args()
+    if arguments.checkpoint and not arguments.model:
+        parser.error("--checkpoint needs --model: the catalog name of the model it is (MODEL=...)")
+    return arguments
+
+
+def model_repository(arguments: argparse.Namespace, destination: Path) -> ModelRepository:
+    """Return the repository to serve: the committed one, or one made for a checkpoint."""
+    if arguments.checkpoint is None:
+        return COMMITTED
+    model = load_catalog()[arguments.model]
+    return assemble_reference(model, arguments.checkpoint, destination, arguments.dtype)
+
+
+def serve(arguments: argparse.Namespace, triton: TritonServer) -> int:
+    """Run the shim, and Triton under it, until told to stop."""
+    names = [arguments.model] if arguments.model else list(load_catalog())
+    settings = Settings(
+        triton_address=triton.grpc_address,
+        models=dict.fromkeys(names, "ensemble"),
+        default_model=arguments.model or DEFAULT_MODEL,
+    )
+    shim = Shim(
+        uvicorn.Config(
+            create_app(settings), host=arguments.host, port=arguments.port, log_level="warning"
+        )
+    )
+    supervisor = Supervisor(triton, shim)
+    supervisor.start()
+    try:
+        shim.run()
+    finally:
+        supervisor.stop()
+    if supervisor.failure is not None:
+        print(f"error: {supervisor.failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _report_wait(seconds: float) -> None:
+    print(f"loading models: {seconds:.0f} s", flush=True)
+
+
+def _raise_system_exit(_signal: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""The servers that the tests share: one tritonserver and one shim for the whole run."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from serving import serve_shim
+
+from build_engines.assemble import COMMITTED
+from launcher.ports import free_ports
+from launcher.server import TritonServer
+
+# As the reference engine asks for; some tests import torch before they import the engine.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+START_SECONDS = 120
+
+
+@pytest.fixture(scope="session")
+def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    """A tritonserver on the committed model repository, as it stands."""
+    with TritonServer(COMMITTED.path, tmp_path_factory.mktemp("triton"), free_ports()) as server:
+        server.wait_until_ready(START_SECONDS)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shim_url(triton: TritonServer) -> Iterator[str]:
+    """Base URL of the shim in front of `triton`, with all five models."""
+    with serve_shim(triton.grpc_address) as url:
+        yield url

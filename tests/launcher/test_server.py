@@ -1,0 +1,145 @@
+"""A tritonserver starts, says why when it does not, and leaves nothing behind."""
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from launcher.ports import free_ports
+from launcher.server import SHARED_MEMORY, TritonServer, TritonStartError
+
+pytestmark = pytest.mark.server
+
+START_SECONDS = 60
+CONFIG = """
+name: "echo"
+backend: "python"
+max_batch_size: 1
+input [{ name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }]
+output [{ name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }]
+instance_group [{ count: 1 kind: KIND_CPU }]
+"""
+MODEL = """
+class TritonPythonModel:
+    def initialize(self, args):
+        %s
+    def execute(self, requests):
+        return []
+"""
+
+
+def make_repository(directory: Path, initialize: str = "pass") -> Path:
+    version = directory / "echo" / "1"
+    version.mkdir(parents=True)
+    (directory / "echo" / "config.pbtxt").write_text(CONFIG)
+    (version / "model.py").write_text(MODEL % initialize)
+    return directory
+
+
+def processes_of(run_directory: Path) -> list[str]:
+    """Command lines of the server and the stubs that were started from `run_directory`."""
+    commands = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(run_directory) in command and "triton" in command:
+            commands.append(command)
+    return commands
+
+
+def wait_until_gone(run_directory: Path, seconds: float) -> list[str]:
+    deadline = time.monotonic() + seconds
+    while processes_of(run_directory) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return processes_of(run_directory)
+
+
+def shared_memory() -> set[str]:
+    return {path.name for path in SHARED_MEMORY.glob("aeolus_*")}
+
+
+def test_a_started_server_is_ready_and_a_stopped_one_leaves_nothing(tmp_path: Path) -> None:
+    before = shared_memory()
+    server = TritonServer(make_repository(tmp_path / "models"), tmp_path / "run", free_ports())
+    with server:
+        server.wait_until_ready(START_SECONDS)
+        assert server.is_alive
+        assert len(processes_of(tmp_path / "run")) == 2
+        assert shared_memory() > before
+        with urllib.request.urlopen(f"{server.http_url}/v2/models/echo/ready") as reply:
+            assert reply.status == 200
+        with urllib.request.urlopen(server.metrics_url) as reply:
+            assert b"nv_inference_count" in reply.read()
+    assert not server.is_alive
+    assert processes_of(tmp_path / "run") == []
+    assert shared_memory() == before
+    assert "echo" in server.log_path.read_text()
+
+
+def test_a_stopped_server_can_be_started_again(tmp_path: Path) -> None:
+    server = TritonServer(make_repository(tmp_path / "models"), tmp_path / "run", free_ports())
+    for _ in range(2):
+        with server:
+            server.wait_until_ready(START_SECONDS)
+            assert server.is_alive
+
+
+def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> None:
+    before = shared_memory()
+    repository = make_repository(tmp_path / "models", "raise ValueError('no wind today')")
+    with TritonServer(repository, tmp_path / "run", free_ports()) as server:
+        with pytest.raises(TritonStartError) as caught:
+            server.wait_until_ready(START_SECONDS)
+        assert "model 'echo': Internal: ValueError: no wind today" in str(caught.value)
+        assert str(server.log_path) in str(caught.value)
+        assert not server.is_alive
+    assert processes_of(tmp_path / "run") == []
+    assert shared_memory() == before
+
+
+def test_a_configuration_that_does_not_parse_is_named(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "models")
+    (repository / "echo" / "config.pbtxt").write_text("max_batch_size: ${batch}")
+    with TritonServer(repository, tmp_path / "run", free_ports()) as server:
+        with pytest.raises(TritonStartError, match=r"echo"):
+            server.wait_until_ready(START_SECONDS)
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "models", "import time; time.sleep(30)")
+    with TritonServer(repository, tmp_path / "run", free_ports()) as server:
+        waits: list[float] = []
+        with pytest.raises(TritonStartError, match="not ready after 2 s"):
+            server.wait_until_ready(2, waits.append)
+        assert len(waits) == 1
+    assert processes_of(tmp_path / "run") == []
+
+
+@pytest.mark.parametrize("kill", [signal.SIGTERM, signal.SIGKILL])
+def test_the_server_does_not_outlive_a_killed_parent(tmp_path: Path, kill: signal.Signals) -> None:
+    repository = make_repository(tmp_path / "models")
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from launcher.ports import free_ports\n"
+        "from launcher.server import TritonServer\n"
+        "server = TritonServer(Path(sys.argv[1]), Path(sys.argv[2]), free_ports())\n"
+        "server.start()\n"
+        "server.wait_until_ready(60)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(repository), str(tmp_path / "run")],
+        stdout=subprocess.PIPE,
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == b"ready\n"
+        parent.send_signal(kill)
+    assert wait_until_gone(tmp_path / "run", 20) == []
