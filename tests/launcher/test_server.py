@@ -3,14 +3,14 @@
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
+from processes import left_after, processes_of, shared_memory
 
 from launcher.ports import free_ports
-from launcher.server import SHARED_MEMORY, TritonServer, TritonStartError
+from launcher.server import TritonServer, TritonStartError
 
 pytestmark = pytest.mark.server
 
@@ -38,30 +38,6 @@ def make_repository(directory: Path, initialize: str = "pass") -> Path:
     (directory / "echo" / "config.pbtxt").write_text(CONFIG)
     (version / "model.py").write_text(MODEL % initialize)
     return directory
-
-
-def processes_of(run_directory: Path) -> list[str]:
-    """Command lines of the server and the stubs that were started from `run_directory`."""
-    commands = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(run_directory) in command and "triton" in command:
-            commands.append(command)
-    return commands
-
-
-def wait_until_gone(run_directory: Path, seconds: float) -> list[str]:
-    deadline = time.monotonic() + seconds
-    while processes_of(run_directory) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return processes_of(run_directory)
-
-
-def shared_memory() -> set[str]:
-    return {path.name for path in SHARED_MEMORY.glob("aeolus_*")}
 
 
 def test_a_started_server_is_ready_and_a_stopped_one_leaves_nothing(tmp_path: Path) -> None:
@@ -106,9 +82,9 @@ def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> 
 def test_a_configuration_that_does_not_parse_is_named(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "models")
     (repository / "echo" / "config.pbtxt").write_text("max_batch_size: ${batch}")
-    with TritonServer(repository, tmp_path / "run", free_ports()) as server:
-        with pytest.raises(TritonStartError, match=r"echo"):
-            server.wait_until_ready(START_SECONDS)
+    server = TritonServer(repository, tmp_path / "run", free_ports())
+    with server, pytest.raises(TritonStartError, match=r"echo"):
+        server.wait_until_ready(START_SECONDS)
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
@@ -142,4 +118,4 @@ def test_the_server_does_not_outlive_a_killed_parent(tmp_path: Path, kill: signa
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"
         parent.send_signal(kill)
-    assert wait_until_gone(tmp_path / "run", 20) == []
+    assert left_after(tmp_path / "run", 20) == []

@@ -1,0 +1,9 @@
+"""The engine stage for machines without TensorRT-LLM: tokens in, tokens out, many at once."""
+
+import os
+
+# Before torch is imported: OpenMP threads of torch spin at barriers by default, and when another
+# busy process (tritonserver, a client) takes a core, one decode step slows from milliseconds to
+# a second. Passive waiting costs up to a third on an idle machine and keeps steps even on a busy
+# one.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")

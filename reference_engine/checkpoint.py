@@ -1,0 +1,100 @@
+"""Loading a Hugging Face checkpoint directory, and refusing one that can not be served exactly."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+ARCHITECTURES = ("llama", "mistral", "stablelm")
+# Rotary variants whose frequencies do not depend on the longest sequence of the batch. The others
+# (dynamic, longrope) would make one request's output depend on its neighbours.
+ROPE_TYPES = ("default", "linear", "llama3", "yarn")
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+class CheckpointError(RuntimeError):
+    """The checkpoint directory can not be served; the text says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """What the key-value cache and the validation need to know of a model."""
+
+    num_layers: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    max_position_embeddings: int
+    sliding_window: int | None
+
+
+def read_shape(directory: Path) -> ModelShape:
+    """Read config.json of `directory`.
+
+    Raises:
+        CheckpointError: there is none, it can not be read, or the architecture or its rotary
+            embedding can not be served.
+    """
+    if not (directory / "config.json").is_file():
+        raise CheckpointError(
+            f"{directory} is not a checkpoint: no config.json there;"
+            " give the directory of a Hugging Face checkpoint"
+        )
+    try:
+        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+    except Exception as error:  # invalid JSON, unknown model_type, fields of the wrong type
+        raise CheckpointError(f"{directory}/config.json can not be read: {error}") from error
+    if config.model_type not in ARCHITECTURES:
+        raise CheckpointError(
+            f"{directory}: architecture {config.model_type!r} is not supported;"
+            f" supported are {', '.join(ARCHITECTURES)}"
+        )
+    rope_type = (config.rope_parameters or {}).get("rope_type", "default")
+    if rope_type not in ROPE_TYPES:
+        raise CheckpointError(
+            f"{directory}: rotary type {rope_type!r} depends on the longest sequence of a batch"
+            f" and is not supported; supported are {', '.join(ROPE_TYPES)}"
+        )
+    return ModelShape(
+        num_layers=config.num_hidden_layers,
+        num_kv_heads=config.num_key_value_heads,
+        head_dim=getattr(config, "head_dim", None)
+        or config.hidden_size // config.num_attention_heads,
+        vocab_size=config.vocab_size,
+        max_position_embeddings=config.max_position_embeddings,
+        sliding_window=getattr(config, "sliding_window", None),
+    )
+
+
+def load_model(directory: Path, dtype: str) -> Any:
+    """Load the model of `directory`, which `read_shape` has accepted, as one of `DTYPES`.
+
+    Returns:
+        A transformers causal language model on the CPU, in evaluation mode.
+
+    Raises:
+        CheckpointError: the weights are absent, unreadable, incomplete or of the wrong shape.
+    """
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=getattr(torch, dtype),
+            attn_implementation="sdpa",
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # whatever safetensors and transformers raise on broken files
+        raise CheckpointError(f"{directory}: the weights can not be read: {error}") from error
+    # transformers fills missing weights with random numbers and only warns.
+    for problem in ("missing_keys", "mismatched_keys"):
+        if keys := report.get(problem):
+            names = ", ".join(sorted(str(key) for key in keys)[:5])
+            raise CheckpointError(
+                f"{directory}: {len(keys)} weights are {problem.removesuffix('_keys')} ({names});"
+                " copy the checkpoint again, all *.safetensors files with config.json"
+            )
+    return model.eval()

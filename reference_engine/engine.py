@@ -1,0 +1,147 @@
+"""The reference engine: one thread, one model, many requests in one batched step."""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import torch
+
+from reference_engine.batch import Batch
+from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_shape
+from reference_engine.interface import (
+    EngineRequest,
+    EngineStatistics,
+    EngineStoppedError,
+    TokenEvent,
+)
+from reference_engine.kv_cache import KVCache
+from reference_engine.model_runner import ModelRunner
+from reference_engine.scheduler import Scheduler
+from reference_engine.sequence import Sequence
+from reference_engine.step_loop import StepLoop
+from reference_engine.validation import Limits, validate
+
+DEFAULT_MAX_SEQ_LEN = 4096
+
+logger = logging.getLogger(__name__)
+
+
+class ReferenceEngine:
+    """Serves a Hugging Face checkpoint directory; implements `interface.Engine`.
+
+    Args:
+        checkpoint_dir: directory with config.json and *.safetensors.
+        max_batch_size: sequences that run at once; a beam search counts as `beam_width`.
+        max_seq_len: prompt and output tokens of one sequence together; by default the model's
+            limit, at most `DEFAULT_MAX_SEQ_LEN`. The cache takes
+            `(max_batch_size + 1) * max_seq_len` tokens of memory as it fills.
+        max_beam_width: the widest beam search accepted.
+        max_queue_size: requests that may wait; 0 for no limit.
+        dtype: of weights and cache. Only float32 gives output that does not depend on what else
+            is in the batch.
+
+    Raises:
+        CheckpointError: the checkpoint can not be served.
+        ValueError: the limits contradict each other or the model.
+    """
+
+    def __init__(
+        self,
+        checkpoint_dir: str | Path,
+        *,
+        max_batch_size: int = 16,
+        max_seq_len: int | None = None,
+        max_beam_width: int = 1,
+        max_queue_size: int = 0,
+        dtype: str = "float32",
+    ) -> None:
+        if not 1 <= max_beam_width <= max_batch_size:
+            raise ValueError(
+                f"max_beam_width is {max_beam_width}; it must be in [1, max_batch_size]"
+                f" = [1, {max_batch_size}]"
+            )
+        if max_queue_size < 0:
+            raise ValueError(f"max_queue_size is {max_queue_size}; use 0 for no limit")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}")
+        directory = Path(checkpoint_dir)
+        shape = read_shape(directory)
+        max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
+        self._limits = Limits(shape.vocab_size, max_seq_len, max_beam_width)
+        self._scheduler = Scheduler(max_batch_size, max_seq_len, max_queue_size)
+
+        def load() -> StepLoop:
+            model = load_model(directory, dtype)
+            cache = KVCache(shape, max_batch_size, max_seq_len, model.dtype)
+            runner = ModelRunner(model, cache, shape.sliding_window)
+            return StepLoop(self._scheduler, runner, Batch(cache))
+
+        loaded: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=self._run,
+            args=(load, loaded),
+            name="reference-engine",
+            daemon=True,  # a forgotten shutdown must not hang the interpreter's exit
+        )
+        self._thread.start()
+        loaded.result()
+
+    @property
+    def max_seq_len(self) -> int:
+        """Prompt and output tokens one sequence may have together."""
+        return self._limits.max_seq_len
+
+    def submit(self, request: EngineRequest, on_event: Callable[[TokenEvent], None]) -> None:
+        """Queue `request`; see `interface.Engine.submit`."""
+        validate(request, self._limits)
+        self._scheduler.add(Sequence(request, on_event, self._limits.max_seq_len))
+
+    def cancel(self, request_id: str) -> None:
+        """End the request at the next step; see `interface.Engine.cancel`."""
+        self._scheduler.cancel(request_id)
+
+    def statistics(self) -> EngineStatistics:
+        """Return the current counts."""
+        return self._scheduler.statistics()
+
+    def shutdown(self) -> None:
+        """End every request with an error event and stop the thread; see `interface.Engine`."""
+        self._scheduler.close(EngineStoppedError("the engine was shut down"))
+        if threading.current_thread() is not self._thread:  # called from an on_event
+            self._thread.join()
+
+    def _run(self, load: Callable[[], StepLoop], loaded: Future[None]) -> None:
+        """Do all the work that touches torch: the body of the engine's thread.
+
+        One thread only, for a second one that runs torch operations would get its own pool of
+        OpenMP threads, and both pools would compete for the same cores.
+        """
+        try:
+            loop = load()
+        except BaseException as error:
+            loaded.set_exception(error)
+            return
+        loaded.set_result(None)
+        try:
+            with torch.inference_mode():
+                while self._scheduler.wait_for_work():
+                    loop.step()
+        except BaseException as error:
+            logger.exception("the step loop failed")
+            self._scheduler.close(EngineStoppedError(f"the engine's step loop failed: {error!r}"))
+        finally:
+            loop.abort()
+
+
+def _resolve_max_seq_len(asked: int | None, shape: ModelShape) -> int:
+    limit = shape.max_position_embeddings
+    if asked is None:
+        return min(limit, DEFAULT_MAX_SEQ_LEN)
+    if not 2 <= asked <= limit:
+        raise ValueError(
+            f"max_seq_len is {asked}; it must be in [2, {limit}],"
+            " the model's max_position_embeddings"
+        )
+    return asked

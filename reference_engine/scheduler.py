@@ -1,0 +1,120 @@
+"""Who waits and who runs."""
+
+import threading
+from collections import deque
+
+from reference_engine.interface import (
+    EngineStatistics,
+    EngineStoppedError,
+    QueueFullError,
+    RequestRefusedError,
+)
+from reference_engine.sequence import Sequence, SequenceStatus
+
+
+class Scheduler:
+    """The waiting queue and the set of running sequences, first come first served.
+
+    Shared by the callers' threads (`add`, `cancel`, `statistics`, `close`) and the engine's. A
+    beam search at the head of the queue waits until it has all its rows, and what is behind it
+    waits with it: nothing can starve.
+    """
+
+    def __init__(self, max_rows: int, max_seq_len: int, max_queue_size: int) -> None:
+        self._max_rows = max_rows
+        self._max_seq_len = max_seq_len
+        self._max_queue_size = max_queue_size
+        self._changed = threading.Condition()
+        self._waiting: deque[Sequence] = deque()
+        self._running: list[Sequence] = []
+        self._by_id: dict[str, Sequence] = {}
+        self._cancelled: list[Sequence] = []
+        self.closed_by: EngineStoppedError | None = None
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue `sequence`.
+
+        Raises:
+            RequestRefusedError: a live request has the same id.
+            QueueFullError: `max_queue_size` requests wait already.
+            EngineStoppedError: the scheduler is closed.
+        """
+        request_id = sequence.request.request_id
+        with self._changed:
+            if self.closed_by:
+                raise self.closed_by
+            if request_id and request_id in self._by_id:
+                raise RequestRefusedError(
+                    f"request id {request_id!r} is in use by a running request; send a unique id"
+                )
+            if 0 < self._max_queue_size <= len(self._waiting):
+                raise QueueFullError(
+                    f"Maximum queue size of {self._max_queue_size} has been reached,"
+                    " please try again later"
+                )
+            self._waiting.append(sequence)
+            if request_id:
+                self._by_id[request_id] = sequence
+            self._changed.notify()
+
+    def cancel(self, request_id: str) -> None:
+        """Mark the live request of that id, if any, for `take_cancelled`."""
+        with self._changed:
+            if sequence := self._by_id.get(request_id):
+                self._cancelled.append(sequence)
+                self._changed.notify()
+
+    def wait_for_work(self) -> bool:
+        """Block until there is a request to serve or to cancel; false once closed."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self.closed_by or self._waiting or self._running or self._cancelled
+            )
+            return self.closed_by is None
+
+    def take_cancelled(self) -> list[Sequence]:
+        """Return the live sequences marked by `cancel` since the last call."""
+        with self._changed:
+            marked, self._cancelled = dict.fromkeys(self._cancelled), []
+            return [s for s in marked if s in self._running or s in self._waiting]
+
+    def admit(self) -> Sequence | None:
+        """Let the first waiting sequence run if there are rows for it."""
+        with self._changed:
+            used = sum(sequence.num_rows for sequence in self._running)
+            if not self._waiting or used + self._waiting[0].num_rows > self._max_rows:
+                return None
+            sequence = self._waiting.popleft()
+            sequence.status = SequenceStatus.RUNNING
+            self._running.append(sequence)
+            return sequence
+
+    def retire(self, sequence: Sequence, status: SequenceStatus) -> None:
+        """Forget `sequence`, waiting or running, in its final `status`."""
+        with self._changed:
+            queue = self._waiting if sequence.status is SequenceStatus.QUEUED else self._running
+            queue.remove(sequence)
+            self._by_id.pop(sequence.request.request_id, None)
+            sequence.status = status
+
+    def close(self, reason: EngineStoppedError) -> None:
+        """Accept nothing more and wake the engine's thread; the first reason stays."""
+        with self._changed:
+            self.closed_by = self.closed_by or reason
+            self._changed.notify()
+
+    def live(self) -> list[Sequence]:
+        """Return all running and waiting sequences."""
+        with self._changed:
+            return [*self._running, *self._waiting]
+
+    def statistics(self) -> EngineStatistics:
+        """Return the current counts."""
+        with self._changed:
+            return EngineStatistics(
+                max_requests=self._max_rows,
+                scheduled=len(self._running),
+                waiting=len(self._waiting),
+                kv_cache_tokens_used=sum(s.num_cached * s.num_rows for s in self._running),
+                kv_cache_tokens_max=self._max_rows * self._max_seq_len,
+            )

@@ -1,0 +1,86 @@
+"""Everything a request may get wrong, checked before it is queued."""
+
+import math
+from dataclasses import dataclass
+
+from reference_engine.interface import EngineRequest, RequestRefusedError, SamplingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an engine can serve."""
+
+    vocab_size: int
+    max_seq_len: int
+    max_beam_width: int
+
+
+def validate(request: EngineRequest, limits: Limits) -> None:
+    """Check `request` against `limits` and the ranges of the C++ backend.
+
+    Raises:
+        RequestRefusedError: with what is wrong and what to send instead.
+    """
+    _check_prompt(request, limits)
+    _check_words(request, limits)
+    if request.request_output_len <= 0:
+        _refuse("request_output_len", request.request_output_len, "must be greater than 0")
+    if not -1 <= request.end_id < limits.vocab_size:
+        _refuse("end_id", request.end_id, f"must be in [-1, {limits.vocab_size}); -1 means none")
+    _check_sampling(request.sampling, limits)
+
+
+def _check_prompt(request: EngineRequest, limits: Limits) -> None:
+    length, longest = len(request.input_ids), limits.max_seq_len - 1
+    if length == 0:
+        raise RequestRefusedError("input_ids is empty; send a prompt of at least one token")
+    if length > longest:
+        raise RequestRefusedError(
+            f"Prompt length ({length}) exceeds maximum input length ({longest});"
+            " send a shorter prompt"
+        )
+    _check_ids("input_ids", request.input_ids, limits)
+
+
+def _check_words(request: EngineRequest, limits: Limits) -> None:
+    for name, words in (("stop_words", request.stop_words), ("bad_words", request.bad_words)):
+        for word in words:
+            if not word:
+                raise RequestRefusedError(f"{name} holds a word without tokens; leave it out")
+            _check_ids(name, word, limits)
+
+
+def _check_ids(name: str, ids: list[int], limits: Limits) -> None:
+    if min(ids) < 0 or max(ids) >= limits.vocab_size:
+        wrong = next(token for token in ids if not 0 <= token < limits.vocab_size)
+        raise RequestRefusedError(
+            f"{name} holds token id {wrong}, outside the model's vocabulary"
+            f" [0, {limits.vocab_size}); use the tokenizer of the served checkpoint"
+        )
+
+
+def _check_sampling(sampling: SamplingConfig, limits: Limits) -> None:
+    if not 1 <= sampling.beam_width <= limits.max_beam_width:
+        _refuse(
+            "beam_width",
+            sampling.beam_width,
+            f"must be in [1, {limits.max_beam_width}], the engine's max_beam_width",
+        )
+    for name in ("temperature", "top_p", "len_penalty", "presence_penalty", "frequency_penalty"):
+        if not math.isfinite(getattr(sampling, name)):
+            _refuse(name, getattr(sampling, name), "must be a finite number")
+    for name in ("temperature", "top_k", "min_tokens", "no_repeat_ngram_size", "len_penalty"):
+        if getattr(sampling, name) < 0:
+            _refuse(name, getattr(sampling, name), "must not be negative")
+    if sampling.top_p > 1:
+        _refuse("top_p", sampling.top_p, "must not be greater than 1")
+    if not 0 < sampling.repetition_penalty < math.inf:
+        _refuse("repetition_penalty", sampling.repetition_penalty, "must be greater than 0")
+    if sampling.early_stopping not in (0, 1, 2):
+        _refuse("early_stopping", sampling.early_stopping, "must be 0, 1 or 2")
+    if sampling.seed is not None and not 0 <= sampling.seed < 2**64:
+        _refuse("seed", sampling.seed, "must be in [0, 2^64)")
+
+
+def _refuse(name: str, value: float, rule: str) -> None:
+    raise RequestRefusedError(f"{name} is {value}; it {rule}")

@@ -1,0 +1,32 @@
+"""What runs on this machine on behalf of a server under test."""
+
+import time
+from pathlib import Path
+
+from launcher.server import SHARED_MEMORY
+
+
+def processes_of(run_directory: Path) -> list[str]:
+    """Command lines of the tritonserver and the stubs that were started from `run_directory`."""
+    commands = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(run_directory) in command and "triton" in command:
+            commands.append(command)
+    return commands
+
+
+def left_after(run_directory: Path, seconds: float) -> list[str]:
+    """Wait until nothing of `run_directory` runs; return what still does after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while processes_of(run_directory) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return processes_of(run_directory)
+
+
+def shared_memory() -> set[str]:
+    """Names of the shared-memory regions of all servers that our launcher started."""
+    return {path.name for path in SHARED_MEMORY.glob("aeolus_*")}
