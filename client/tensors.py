@@ -45,7 +45,9 @@ def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
     """Return the tensors of a request, each of shape [1, 1]."""
     tensors = [_input("return_num_input_tokens", "BOOL", True)]
     if request.messages is not None:
-        tensors.append(_input("messages", "BYTES", json.dumps(request.messages).encode()))
+        tensors.append(
+            _input("messages", "BYTES", json.dumps(request.messages, ensure_ascii=False).encode())
+        )
     if request.text_input is not None:
         tensors.append(_input("text_input", "BYTES", request.text_input.encode()))
     for field, name, dtype in SCALARS:

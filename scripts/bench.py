@@ -153,10 +153,10 @@ def served() -> Iterator[tuple[str, TritonPorts]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
         assert server.stdout is not None
         try:
-            ready = [line for line in iter(server.stdout.readline, "") if "ready:" in line][:1]
-            if not ready:
+            ready = next((line for line in server.stdout if line.startswith("ready:")), None)
+            if ready is None:
                 raise SystemExit("the server did not start; see above")
-            yield ready[0].split()[1], ports
+            yield ready.split()[1], ports
         finally:
             server.terminate()
 

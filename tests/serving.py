@@ -3,25 +3,30 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
 from shim.app import create_app
-from shim.settings import Settings
 
 from catalog import load_catalog
+from shim.settings import Settings
 
 START_SECONDS = 10
+DEFAULT_MODEL = "stablelm-zephyr-3b"
 
 
 @contextmanager
-def serve_shim(triton_address: str) -> Iterator[str]:
-    """Serve all five models from the ensemble at `triton_address`; yields the base URL."""
+def serve_shim(triton_address: str, models: Iterable[str] = ()) -> Iterator[str]:
+    """Serve models from the ensemble at `triton_address`; yields the base URL.
+
+    Without `models` all five are served; the first one, or else StableLM, is the default.
+    """
+    names = list(models) or [DEFAULT_MODEL, *load_catalog()]
     settings = Settings(
         triton_address=triton_address,
-        models=dict.fromkeys(load_catalog(), "ensemble"),
-        default_model="stablelm-zephyr-3b",
+        models=dict.fromkeys(names, "ensemble"),
+        default_model=names[0],
     )
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
     listener = socket.create_server(("127.0.0.1", 0))

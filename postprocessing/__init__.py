@@ -1,0 +1,1 @@
+"""Token ids to text: incremental detokenization and the state of running streams."""

@@ -1,0 +1,5 @@
+"""Why a request is refused."""
+
+
+class InvalidRequestError(ValueError):
+    """The request can not be served as it stands; the text says what is wrong and what to do."""

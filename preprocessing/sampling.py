@@ -1,0 +1,88 @@
+"""The values that choose the next token: ranges, and what the engine reads differently."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from preprocessing.engines import BEAM_DEFAULTS, FIXED_VALUES, EngineName
+from preprocessing.errors import InvalidRequestError
+
+Number = int | float
+Values = dict[str, Number]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a value may be."""
+
+    allows: Callable[[Number], bool]
+    text: str
+
+
+# The C++ backend answers a value out of range with a stack trace, if it answers.
+RANGES: dict[str, Range] = {
+    "temperature": Range(lambda value: value >= 0, "0 or more; 0 is greedy"),
+    "top_k": Range(lambda value: value >= 0, "0 or more; 0 is no limit"),
+    "top_p": Range(lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "repetition_penalty": Range(lambda value: value > 0, "more than 0"),
+    "presence_penalty": Range(lambda _: True, "a finite number"),
+    "frequency_penalty": Range(lambda _: True, "a finite number"),
+    "min_tokens": Range(lambda value: value >= 0, "0 or more"),
+    "no_repeat_ngram_size": Range(lambda value: value >= 0, "0 or more; 0 is off"),
+    "length_penalty": Range(lambda _: True, "a finite number"),
+    "early_stopping": Range(lambda value: value in (0, 1, 2), "0, 1 or 2 (never)"),
+    "num_return_sequences": Range(
+        lambda value: value == 1, "1; send as many requests, each with a seed of its own"
+    ),
+    "seed": Range(lambda _: True, "a number"),
+}
+
+
+def check_sampling(values: Values, max_beam_width: int, engine: EngineName, stream: bool) -> Values:
+    """Check a request's values and return those the engine must be given.
+
+    Args:
+        values: those that were sent, by the ensemble's names.
+        max_beam_width: the widest beam search that the engine was started for; a wider one would
+            end every running request of the C++ backend.
+        engine: which engine is behind the ensemble.
+        stream: whether the reply is streamed.
+
+    Raises:
+        InvalidRequestError: a value is out of range, or the engine can not do as it says.
+    """
+    for name, value in values.items():
+        if name in RANGES and not (math.isfinite(value) and RANGES[name].allows(value)):
+            raise InvalidRequestError(f"{name} is {value:g}; it must be {RANGES[name].text}")
+    beam_width = values.get("beam_width", 1)
+    _check_beams(beam_width, max_beam_width, stream)
+    defaults = BEAM_DEFAULTS[engine] if beam_width > 1 else {}
+    forwarded = {**defaults, **values}
+    forwarded.pop("num_return_sequences", None)
+    for name, fixed in FIXED_VALUES[engine].items():
+        value = forwarded.pop(name, fixed)
+        if value != fixed:
+            raise InvalidRequestError(
+                f"{name} is {value:g}, but TensorRT-LLM 1.2.1 mistakes this value for another "
+                f"parameter; the engine of this model always acts by {fixed:g}"
+            )
+    return _with_temperature_zero_as_greedy(forwarded)
+
+
+def _check_beams(beam_width: Number, max_beam_width: int, stream: bool) -> None:
+    if not 1 <= beam_width <= max_beam_width:
+        raise InvalidRequestError(
+            f"beam_width is {beam_width}; this model was started for widths 1 to {max_beam_width}"
+        )
+    if beam_width > 1 and stream:
+        raise InvalidRequestError(
+            f"beam_width is {beam_width} and stream is true, but a beam search may rewrite its "
+            "text until its end; ask for one of the two"
+        )
+
+
+def _with_temperature_zero_as_greedy(values: Values) -> Values:
+    """The engine would sample from the whole distribution when top_p alone comes with it."""
+    if values.get("temperature") != 0:
+        return values
+    return {name: value for name, value in values.items() if name != "temperature"} | {"top_k": 1}

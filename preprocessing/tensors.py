@@ -1,0 +1,119 @@
+"""Input tensors of the `preprocessing` model to a request, and what came of it to output tensors.
+
+Names of NVIDIA/TensorRT-LLM, triton_backend/all_models/inflight_batcher_llm/preprocessing, and in
+their manner for the values that theirs lets pass by. Every tensor has a leading batch dimension
+of 1. Nothing here knows Triton.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from preprocessing.errors import InvalidRequestError
+from preprocessing.preprocessor import EngineInputs, PromptRequest
+from preprocessing.sampling import Number
+from preprocessing.words import word_list
+
+Tensor = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+
+# Sampling values by the ensemble's names: input and output are called NAME and OUT_NAME.
+SAMPLING_TYPES: dict[str, type[np.generic]] = {
+    "beam_width": np.int32,
+    "temperature": np.float32,
+    "top_k": np.int32,
+    "top_p": np.float32,
+    "seed": np.uint64,
+    "repetition_penalty": np.float32,
+    "presence_penalty": np.float32,
+    "frequency_penalty": np.float32,
+    "min_tokens": np.int32,
+    "no_repeat_ngram_size": np.int32,
+    "length_penalty": np.float32,
+    "early_stopping": np.int32,
+}
+INPUT_ONLY = ("num_return_sequences",)
+
+
+def request_from_tensors(tensors: Mapping[str, Tensor]) -> PromptRequest:
+    """Read a request.
+
+    Raises:
+        InvalidRequestError: a tensor is missing, has more than one row or value, or is not UTF-8.
+    """
+    for name, tensor in tensors.items():
+        if tensor.ndim < 1 or tensor.shape[0] != 1:
+            raise InvalidRequestError(
+                f"{name} has shape {list(tensor.shape)}; send one prompt per request"
+            )
+    values = {
+        name: _number(tensors, name.upper())
+        for name in (*SAMPLING_TYPES, *INPUT_ONLY)
+        if name.upper() in tensors
+    }
+    max_tokens = _optional_int(tensors, "REQUEST_OUTPUT_LEN")
+    if max_tokens is None:
+        raise InvalidRequestError("max_tokens is missing; say how many new tokens are wanted")
+    return PromptRequest(
+        max_tokens=max_tokens,
+        text_input=_text(tensors, "QUERY"),
+        messages=_text(tensors, "MESSAGES"),
+        max_length=_optional_int(tensors, "MAX_LENGTH"),
+        stop_words=_texts(tensors, "STOP_WORDS_DICT"),
+        bad_words=_texts(tensors, "BAD_WORDS_DICT"),
+        end_id=_optional_int(tensors, "END_ID"),
+        pad_id=_optional_int(tensors, "PAD_ID"),
+        stream=bool(_optional_int(tensors, "STREAM")),
+        sampling=values,
+    )
+
+
+def tensors_of(inputs: EngineInputs, stream: bool) -> dict[str, Tensor]:
+    """Return the outputs of a request; what the engine need not be told is left out.
+
+    A streamed request asks the engine for performance metrics: they carry the arrival time, by
+    which postprocessing knows the stream.
+    """
+    tensors: dict[str, Tensor] = {
+        "INPUT_ID": np.array([inputs.input_ids], dtype=np.int32),
+        "REQUEST_INPUT_LEN": np.array([[len(inputs.input_ids)]], dtype=np.int32),
+        "REQUEST_OUTPUT_LEN": np.array([[inputs.request_output_len]], dtype=np.int32),
+        "OUT_END_ID": np.array([[inputs.end_id]], dtype=np.int32),
+        "OUT_PAD_ID": np.array([[inputs.pad_id]], dtype=np.int32),
+    }
+    if inputs.stop_words:
+        tensors["STOP_WORDS_IDS"] = word_list(inputs.stop_words)[np.newaxis]
+    if inputs.bad_words:
+        tensors["BAD_WORDS_IDS"] = word_list(inputs.bad_words)[np.newaxis]
+    for name, value in inputs.sampling.items():
+        tensors[f"OUT_{name.upper()}"] = np.array([[value]], dtype=SAMPLING_TYPES[name])
+    if stream:
+        tensors["OUT_RETURN_PERF_METRICS"] = np.array([[True]])
+    return tensors
+
+
+def _number(tensors: Mapping[str, Tensor], name: str) -> Number:
+    tensor = tensors[name]
+    if tensor.size != 1:
+        raise InvalidRequestError(f"{name.lower()} has {tensor.size} values; send one")
+    number: Number = tensor.item()
+    return number
+
+
+def _optional_int(tensors: Mapping[str, Tensor], name: str) -> int | None:
+    return int(_number(tensors, name)) if name in tensors else None
+
+
+def _text(tensors: Mapping[str, Tensor], name: str) -> str | None:
+    texts = _texts(tensors, name)
+    if len(texts) > 1:
+        raise InvalidRequestError(f"{name.lower()} has {len(texts)} values; send one")
+    return texts[0] if texts else None
+
+
+def _texts(tensors: Mapping[str, Tensor], name: str) -> list[str]:
+    if name not in tensors:
+        return []
+    try:
+        return [value.decode("utf-8") for value in tensors[name].reshape(-1).tolist()]
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(f"{name.lower()} is not valid UTF-8: {error}") from error
