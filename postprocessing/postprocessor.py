@@ -27,7 +27,7 @@ class Postprocessor:
             UnsupportedTokenizerError: it is missing or of no known family.
         """
         self._vocabulary = load_vocabulary(tokenizer_dir)
-        self._streams = streams or Streams()
+        self._streams = Streams() if streams is None else streams
 
     def text_of(
         self, beams: list[list[int]], stream: StreamKey | None, skip_special_tokens: bool

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from shim.app import create_app
 
 from catalog import load_catalog
+from shim.app import create_app
 from shim.settings import Settings
 
 START_SECONDS = 10

@@ -1,0 +1,112 @@
+"""Whatever the tokens and however they are cut, the pieces are the text of the whole."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
+
+from postprocessing.detokenizer import detokenizer_of
+from postprocessing.vocabulary import Vocabulary, load_vocabulary
+
+FAMILIES: dict[str, Callable[[Path], Tokenizer]] = {
+    "byte-level": save_byte_level_bpe,
+    "sentencepiece": save_sentencepiece_bpe,
+}
+Family = tuple[Tokenizer, Vocabulary]
+
+
+@pytest.fixture(scope="module")
+def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Family]:
+    loaded = {}
+    for name, save in FAMILIES.items():
+        directory = tmp_path_factory.mktemp(name)
+        loaded[name] = save(directory), load_vocabulary(directory)
+    return loaded
+
+
+def chunks_of(tokens: list[int], sizes: list[int]) -> list[list[int]]:
+    chunks, begin = [], 0
+    for size in sizes:
+        chunks.append(tokens[begin : begin + size])
+        begin += size
+    return [*chunks, tokens[begin:]]
+
+
+def assert_pieces_are_the_text(
+    family: Family, tokens: list[int], sizes: list[int], skip_special_tokens: bool
+) -> None:
+    tokenizer, vocabulary = family
+    detokenizer = detokenizer_of(vocabulary, skip_special_tokens)
+    pieces = [detokenizer.push(chunk) for chunk in chunks_of(tokens, sizes)]
+    assert "".join(pieces) + detokenizer.pending == tokenizer.decode(
+        tokens, skip_special_tokens=skip_special_tokens
+    )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=2000, deadline=None)
+@given(data=st.data())
+def test_pieces_of_random_tokens_are_the_text_of_all(
+    families: dict[str, Family], name: str, data: st.DataObject
+) -> None:
+    size = families[name][0].get_vocab_size()
+    any_token = st.integers(0, size - 1)
+    # Bytes that are no character by themselves are what breaks a detokenizer: half of the
+    # sequences are made mostly of them, in both families at the low ids.
+    byte_heavy = st.one_of(st.integers(3, 259), st.integers(3, 259), any_token)
+    tokens = data.draw(
+        st.one_of(st.lists(any_token, max_size=30), st.lists(byte_heavy, max_size=30))
+    )
+    sizes = data.draw(st.lists(st.integers(0, 8), max_size=12))
+    assert_pieces_are_the_text(families[name], tokens, sizes, data.draw(st.booleans()))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=500, deadline=None)
+@given(text=st.text(max_size=40), data=st.data())
+def test_pieces_of_any_text_are_that_text(
+    families: dict[str, Family], name: str, text: str, data: st.DataObject
+) -> None:
+    tokens = families[name][0].encode(text, add_special_tokens=False).ids
+    sizes = data.draw(st.lists(st.integers(0, 8), max_size=12))
+    assert_pieces_are_the_text(families[name], tokens, sizes, skip_special_tokens=True)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_no_chunk_holds_a_part_of_a_character(families: dict[str, Family], name: str) -> None:
+    tokenizer, vocabulary = families[name]
+    detokenizer = detokenizer_of(vocabulary, skip_special_tokens=True)
+    tokens = tokenizer.encode("wind 東京 🌬️ é wind", add_special_tokens=False).ids
+    pieces = [detokenizer.push([token]) for token in tokens]
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(pieces)
+    assert len([piece for piece in pieces if piece]) > 3
+
+
+def test_text_is_held_back_only_while_a_character_is_incomplete(
+    families: dict[str, Family],
+) -> None:
+    tokenizer, vocabulary = families["byte-level"]
+    detokenizer = detokenizer_of(vocabulary, skip_special_tokens=True)
+    first, second = tokenizer.encode("ü", add_special_tokens=False).ids
+    assert (detokenizer.push([first]), detokenizer.pending) == ("", "\N{REPLACEMENT CHARACTER}")
+    assert (detokenizer.push([second]), detokenizer.pending) == ("ü", "")
+
+
+def test_an_invalid_run_of_bytes_is_one_replacement_each(families: dict[str, Family]) -> None:
+    tokenizer, vocabulary = families["sentencepiece"]
+    detokenizer = detokenizer_of(vocabulary, skip_special_tokens=True)
+    run = [tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in (0xE6, 0x9D)]
+    assert (detokenizer.push(run), detokenizer.pending) == ("", "\N{REPLACEMENT CHARACTER}" * 2)
+    word = tokenizer.encode("wind", add_special_tokens=False).ids
+    assert detokenizer.push(word) == "\N{REPLACEMENT CHARACTER}" * 2 + " wind"
+
+
+def test_the_first_blank_alone_is_stripped(families: dict[str, Family]) -> None:
+    tokenizer, vocabulary = families["sentencepiece"]
+    detokenizer = detokenizer_of(vocabulary, skip_special_tokens=True)
+    wind = tokenizer.encode("wind", add_special_tokens=False).ids
+    assert [detokenizer.push(wind), detokenizer.push(wind)] == ["wind", " wind"]

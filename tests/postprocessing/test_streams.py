@@ -1,0 +1,59 @@
+"""State of streams is bounded in number and in time."""
+
+from pathlib import Path
+
+import pytest
+from tokenizers_for_tests import save_byte_level_bpe
+
+from postprocessing.detokenizer import Detokenizer, detokenizer_of
+from postprocessing.streams import Streams
+from postprocessing.vocabulary import load_vocabulary
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 0.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def streams(clock: Clock) -> Streams:
+    return Streams(max_streams=3, idle_seconds=60, now=clock)
+
+
+@pytest.fixture
+def detokenizer(tmp_path: Path) -> Detokenizer:
+    save_byte_level_bpe(tmp_path)
+    return detokenizer_of(load_vocabulary(tmp_path), skip_special_tokens=True)
+
+
+def test_a_stream_keeps_its_detokenizer(streams: Streams, detokenizer: Detokenizer) -> None:
+    assert streams.get(("a", 1), lambda: detokenizer) is detokenizer
+    assert streams.get(("a", 1), pytest.fail) is detokenizer
+
+
+def test_the_least_recently_used_goes_when_there_are_too_many(
+    streams: Streams, detokenizer: Detokenizer
+) -> None:
+    for name in ("a", "b", "c", "a", "d"):
+        streams.get((name, 1), lambda: detokenizer)
+    assert len(streams) == 3
+    assert streams.get(("a", 1), pytest.fail) is detokenizer
+    with pytest.raises(pytest.fail.Exception):
+        streams.get(("b", 1), lambda: pytest.fail("b is new"))
+
+
+def test_an_idle_stream_is_forgotten(
+    streams: Streams, clock: Clock, detokenizer: Detokenizer
+) -> None:
+    streams.get(("a", 1), lambda: detokenizer)
+    clock.time = 61
+    streams.get(("b", 1), lambda: detokenizer)
+    assert len(streams) == 1

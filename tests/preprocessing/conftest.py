@@ -1,0 +1,28 @@
+"""Preprocessors over small tokenizers of the two families."""
+
+import json
+
+import pytest
+from tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
+
+from preprocessing.preprocessor import Preprocessor
+
+MAX_SEQ_LEN = 64
+MAX_BEAM_WIDTH = 4
+
+
+@pytest.fixture(scope="session")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> Preprocessor:
+    """Byte-level BPE with a chat template and two EOS ids."""
+    directory = tmp_path_factory.mktemp("chat")
+    save_byte_level_bpe(directory)
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 7]}))
+    return Preprocessor.load(directory, MAX_SEQ_LEN, MAX_BEAM_WIDTH, "reference")
+
+
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Preprocessor:
+    """SentencePiece-style BPE that begins with BOS and has no chat template."""
+    directory = tmp_path_factory.mktemp("base")
+    save_sentencepiece_bpe(directory)
+    return Preprocessor.load(directory, MAX_SEQ_LEN, MAX_BEAM_WIDTH, "reference")

@@ -1,0 +1,64 @@
+"""Prompt and new tokens share one limit."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing.budget import new_token_budget
+from preprocessing.errors import InvalidRequestError
+from preprocessing.preprocessor import Preprocessor, PromptRequest
+
+
+@given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 200))
+def test_the_budget_is_what_was_asked_for_or_what_fits(
+    prompt_tokens: int, max_tokens: int, max_length: int
+) -> None:
+    if prompt_tokens >= max_length:
+        with pytest.raises(InvalidRequestError):
+            new_token_budget(prompt_tokens, max_tokens, max_length)
+    else:
+        budget = new_token_budget(prompt_tokens, max_tokens, max_length)
+        assert 1 <= budget <= max_tokens
+        assert prompt_tokens + budget <= max_length
+        assert budget == max_tokens or prompt_tokens + budget == max_length
+
+
+def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers() -> None:
+    with pytest.raises(InvalidRequestError, match=r"has 4100 tokens, but .* may have 4096"):
+        new_token_budget(4100, 1, 4096)
+
+
+@pytest.mark.parametrize(
+    ("prompt_tokens", "max_tokens", "reason"),
+    [(0, 5, "the prompt is empty"), (5, 0, "max_tokens is 0"), (5, -1, "max_tokens is -1")],
+)
+def test_nothing_to_do_is_refused(prompt_tokens: int, max_tokens: int, reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        new_token_budget(prompt_tokens, max_tokens, 64)
+
+
+def test_the_smaller_of_the_two_limits_holds(chat: Preprocessor) -> None:
+    def budget(**limits: int) -> int:
+        request = PromptRequest(max_tokens=1000, text_input="a", **limits)
+        return chat.prepare(request).request_output_len
+
+    assert budget() == 63
+    assert budget(max_length=10) == 9
+    assert budget(max_length=1000) == 63
+
+
+def test_a_limit_below_one_is_refused(chat: Preprocessor) -> None:
+    with pytest.raises(InvalidRequestError, match="max_length is 0"):
+        chat.prepare(PromptRequest(max_tokens=1, text_input="a", max_length=0))
+
+
+def test_a_text_that_can_not_fit_is_refused_before_it_is_tokenized(chat: Preprocessor) -> None:
+    text = "a" * 2_000_000
+    with pytest.raises(InvalidRequestError, match="has 2000000 bytes, which is more than 64"):
+        chat.prepare(PromptRequest(max_tokens=1, text_input=text))
+
+
+def test_min_tokens_beyond_the_budget_are_refused(chat: Preprocessor) -> None:
+    request = PromptRequest(max_tokens=8, text_input="a", sampling={"min_tokens": 9})
+    with pytest.raises(InvalidRequestError, match="min_tokens is 9, but the reply may have 8"):
+        chat.prepare(request)

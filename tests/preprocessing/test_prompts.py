@@ -1,0 +1,111 @@
+"""Prompts become the tokens that Hugging Face makes of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tokenizers_for_tests import save_byte_level_bpe
+from transformers import AutoTokenizer
+
+from preprocessing.errors import InvalidRequestError
+from preprocessing.preprocessor import Preprocessor, PromptRequest
+from preprocessing.tokenizer import Tokenizer, TokenizerError
+
+CONVERSATION = [
+    {"role": "system", "content": "Be"},
+    {"role": "user", "content": "hi"},
+    {"role": "assistant", "content": "yes"},
+    {"role": "user", "content": "so"},
+]
+
+
+def ids_of(preprocessor: Preprocessor, **prompt: Any) -> list[int]:
+    return preprocessor.prepare(PromptRequest(max_tokens=1, **prompt)).input_ids
+
+
+def test_a_raw_prompt_begins_with_bos(base: Preprocessor) -> None:
+    ids = ids_of(base, text_input="the wind")
+    assert ids[0] == 1
+    assert ids.count(1) == 1
+
+
+def test_a_conversation_goes_through_the_chat_template_once(chat: Preprocessor) -> None:
+    hugging_face = AutoTokenizer.from_pretrained(chat.tokenizer.directory)
+    expected = hugging_face.apply_chat_template(
+        CONVERSATION, add_generation_prompt=True, return_dict=False
+    )
+    assert ids_of(chat, messages=json.dumps(CONVERSATION)) == expected
+
+
+def test_messages_without_a_chat_template_are_refused(base: Preprocessor) -> None:
+    with pytest.raises(InvalidRequestError, match="has no chat template"):
+        ids_of(base, messages=json.dumps(CONVERSATION))
+
+
+def test_what_the_template_refuses_is_refused_with_its_words(chat: Preprocessor) -> None:
+    with pytest.raises(InvalidRequestError, match="refuses the messages: unknown role wizard"):
+        ids_of(chat, messages='[{"role": "wizard", "content": "hi"}]')
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ("[{", "messages is not valid JSON"),
+        ("[" * 1_000, "messages is not valid JSON"),
+        ("{}", "messages must be a list of at least one message"),
+        ("[]", "messages must be a list of at least one message"),
+        ('["hi"]', r"messages\[0\] must be an object with the keys role and content"),
+        ('[{"role": "user"}]', r"messages\[0\] must be an object with the keys role and content"),
+        (
+            '[{"role": "user", "content": "a"}, {"role": "user", "content": 1}]',
+            r"messages\[1\]\.content must be a string",
+        ),
+    ],
+)
+def test_a_malformed_conversation_is_refused_by_its_place(
+    chat: Preprocessor, messages: str, reason: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        chat.prepare(PromptRequest(max_tokens=1, messages=messages, max_length=64))
+
+
+@pytest.mark.parametrize("prompt", [{}, {"text_input": "a", "messages": "[]"}])
+def test_exactly_one_prompt_is_needed(chat: Preprocessor, prompt: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequestError, match="either text_input or messages"):
+        ids_of(chat, **prompt)
+
+
+def test_all_eos_ids_of_the_generation_config_stop_a_reply(chat: Preprocessor) -> None:
+    inputs = chat.prepare(PromptRequest(max_tokens=1, text_input="hi"))
+    assert inputs.end_id == 0
+    assert inputs.stop_words == [[7]]
+
+
+def test_the_clients_end_id_takes_the_first_place(chat: Preprocessor) -> None:
+    inputs = chat.prepare(PromptRequest(max_tokens=1, text_input="hi", end_id=9, pad_id=3))
+    assert (inputs.end_id, inputs.pad_id) == (9, 3)
+
+
+def test_words_are_encoded_without_special_tokens_and_empty_ones_skipped(
+    base: Preprocessor,
+) -> None:
+    inputs = base.prepare(
+        PromptRequest(
+            max_tokens=1, text_input="hi", stop_words=["", "wind"], bad_words=["", "gold"]
+        )
+    )
+    assert inputs.stop_words == [base.tokenizer.encode_word("wind")]
+    assert inputs.bad_words == [base.tokenizer.encode_word("gold")]
+    assert 1 not in inputs.stop_words[0]
+
+
+def test_a_directory_without_a_tokenizer_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TokenizerError, match=str(tmp_path)):
+        Tokenizer(tmp_path)
+
+
+def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
+    save_byte_level_bpe(tmp_path)
+    with pytest.raises(ValueError, match="engine is 'vllm'; known are reference, tensorrtllm"):
+        Preprocessor.load(tmp_path, 64, 4, "vllm")  # type: ignore[arg-type]
