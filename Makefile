@@ -44,6 +44,7 @@ lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
+	@for model in model_repository/*/1/model.py; do $(BIN)/mypy $$model || exit 1; done
 
 format: $(INSTALLED) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .

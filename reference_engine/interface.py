@@ -1,8 +1,8 @@
 """What stands between the Triton adapter and an engine: requests in, token events out.
 
 Every engine behind the `tensorrt_llm` step implements `Engine`, and the adapter knows nothing else
-about it (docs/decisions/0009-replaceable-engine-stage.md). Field names and meanings are those of the
-C++ backend's tensors (NVIDIA/TensorRT-LLM,
+about it (docs/decisions/0009-replaceable-engine-stage.md). Field names and meanings are those of
+the C++ backend's tensors (NVIDIA/TensorRT-LLM,
 triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 """
 

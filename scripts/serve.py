@@ -13,8 +13,6 @@ from socket import socket
 from types import FrameType
 
 import uvicorn
-from shim.app import create_app
-from shim.settings import Settings
 
 from build_engines.assemble import COMMITTED, assemble_reference
 from build_engines.repository import ModelRepository, RepositoryError
@@ -23,6 +21,8 @@ from launcher.installation import InstallationError
 from launcher.ports import PortTakenError, TritonPorts, require_free
 from launcher.server import HOST as TRITON_HOST
 from launcher.server import TritonServer, TritonStartError
+from shim.app import create_app
+from shim.settings import Settings
 
 RUN_DIRECTORY = Path(".run")
 DEFAULT_MODEL = "stablelm-zephyr-3b"

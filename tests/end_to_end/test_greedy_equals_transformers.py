@@ -70,7 +70,10 @@ class Served:
             max_new_tokens=NEW_TOKENS,
             do_sample=False,
         )
-        text: str = self.tokenizer.decode(output[0, len(input_ids) :], skip_special_tokens=True)
+        new_tokens = output[0, len(input_ids) :].tolist()
+        if new_tokens[-1] == self.model.generation_config.eos_token_id:
+            new_tokens.pop()  # which is no special token of every tokenizer here
+        text: str = self.tokenizer.decode(new_tokens, skip_special_tokens=True)
         return text
 
 

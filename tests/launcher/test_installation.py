@@ -36,6 +36,6 @@ def test_the_containers_server_is_taken_where_there_is_one(
 def test_a_machine_without_a_server_is_told_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(installation.importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     with pytest.raises(InstallationError, match="nvidia-pytriton is not installed"):
         find_installation(tmp_path)

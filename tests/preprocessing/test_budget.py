@@ -38,8 +38,8 @@ def test_nothing_to_do_is_refused(prompt_tokens: int, max_tokens: int, reason: s
 
 
 def test_the_smaller_of_the_two_limits_holds(chat: Preprocessor) -> None:
-    def budget(**limits: int) -> int:
-        request = PromptRequest(max_tokens=1000, text_input="a", **limits)
+    def budget(max_length: int | None = None) -> int:
+        request = PromptRequest(max_tokens=1000, text_input="a", max_length=max_length)
         return chat.prepare(request).request_output_len
 
     assert budget() == 63

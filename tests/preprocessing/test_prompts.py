@@ -13,7 +13,6 @@ from preprocessing.preprocessor import Preprocessor, PromptRequest
 from preprocessing.tokenizer import Tokenizer, TokenizerError
 
 CONVERSATION = [
-    {"role": "system", "content": "Be"},
     {"role": "user", "content": "hi"},
     {"role": "assistant", "content": "yes"},
     {"role": "user", "content": "so"},

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from checkpoints import make_llama, make_mistral, make_stablelm
-from harness import Oracle, Served
+from engine_harness import Oracle, Served
 
 from reference_engine.engine import ReferenceEngine
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import ask, request
+from engine_harness import ask, request
 from safetensors.torch import load_file, save_file
 
 from reference_engine.checkpoint import CheckpointError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Replies, Served, ask, request
+from engine_harness import Replies, Served, ask, request
 
 from reference_engine.engine import ReferenceEngine
 from reference_engine.interface import (

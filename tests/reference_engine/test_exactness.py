@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from harness import Oracle, Replies, Served, ask, request
+from engine_harness import Oracle, Replies, Served, ask, request
 
 from reference_engine.engine import ReferenceEngine
 from reference_engine.interface import EngineRequest, TokenEvent

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from harness import Replies, Served, ask, request
+from engine_harness import Replies, Served, ask, request
 
 PROMPT = [17, 300, 42, 42, 9]
 GREEDY_FIELDS: list[dict[str, Any]] = [
