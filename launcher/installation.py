@@ -78,7 +78,9 @@ def _prepare_backends(root: Path, destination: Path) -> Path:
         raise InstallationError(
             f"nvidia-pytriton has no Python backend stub for Python {version}; it has {known}"
         )
-    shutil.copytree(root / "backends" / "python", destination / "python", dirs_exist_ok=True)
+    # Anew each time: the stub of a server that was killed a moment ago may still be busy.
+    shutil.rmtree(destination, ignore_errors=True)
+    shutil.copytree(root / "backends" / "python", destination / "python")
     shutil.copy2(stub, destination / "python" / stub.name)
     return destination
 

@@ -20,6 +20,7 @@ from launcher.ports import TritonPorts
 HOST = "127.0.0.1"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the Python backend keeps its regions
 STOP_GRACE_SECONDS = 15.0
+KILL_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
 # The log writes a line break inside a message as the two characters \\n; what follows the first
 # is the Python traceback.
@@ -41,7 +42,7 @@ class TritonServer:
         self.log_path = run_directory / "triton.log"
         self._model_repository = model_repository.resolve()
         self._run_directory = run_directory
-        self._shared_memory_prefix = f"aeolus_{uuid.uuid4().hex[:12]}_"
+        self.shared_memory_prefix = f"aeolus_{uuid.uuid4().hex[:12]}_"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -76,7 +77,7 @@ class TritonServer:
             str(installation.executable),
             f"--model-repository={self._model_repository}",
             f"--backend-directory={installation.backend_directory}",
-            f"--backend-config=python,shm-region-prefix-name={self._shared_memory_prefix}",
+            f"--backend-config=python,shm-region-prefix-name={self.shared_memory_prefix}",
             "--disable-auto-complete-config",
             f"--grpc-address={HOST}",
             f"--grpc-port={self.ports.grpc}",
@@ -137,9 +138,10 @@ class TritonServer:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_GRACE_SECONDS)
-        _kill_group(process.pid)
+        process.kill()
         process.wait()
-        for region in SHARED_MEMORY.glob(f"{self._shared_memory_prefix}*"):
+        _kill_group(process.pid)
+        for region in SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"):
             region.unlink(missing_ok=True)
 
     def _is_ready(self) -> bool:
@@ -177,7 +179,9 @@ def _die_with_parent() -> None:
 
 
 def _kill_group(group: int) -> None:
-    try:
-        os.killpg(group, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    """Kill what is left of a process group, and wait until it is gone."""
+    deadline = time.monotonic() + KILL_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(group, signal.SIGKILL)
+            time.sleep(0.02)

@@ -47,7 +47,7 @@ class Supervisor(threading.Thread):
 
     def __init__(self, triton: TritonServer, shim: Shim):
         super().__init__(name="triton-supervisor", daemon=True)
-        self.failure: TritonStartError | None = None
+        self.failure: Exception | None = None
         self._triton = triton
         self._shim = shim
         self._stopping = threading.Event()
@@ -63,7 +63,7 @@ class Supervisor(threading.Thread):
                 self._triton.start()
                 self._triton.wait_until_ready(START_SECONDS)
                 logger.warning("tritonserver is ready again")
-            except TritonStartError as error:
+            except Exception as error:
                 if not self._stopping.is_set():
                     self.failure = error
                     self._shim.should_exit = True

@@ -1,9 +1,12 @@
 """What runs on this machine on behalf of a server under test."""
 
+import re
 import time
 from pathlib import Path
 
 from launcher.server import SHARED_MEMORY
+
+SHARED_MEMORY_OPTION = re.compile(r"shm-region-prefix-name=(\S+)")
 
 
 def processes_of(run_directory: Path) -> list[str]:
@@ -27,6 +30,13 @@ def left_after(run_directory: Path, seconds: float) -> list[str]:
     return processes_of(run_directory)
 
 
-def shared_memory() -> set[str]:
-    """Names of the shared-memory regions of all servers that our launcher started."""
-    return {path.name for path in SHARED_MEMORY.glob("aeolus_*")}
+def shared_memory_prefix(run_directory: Path) -> str:
+    """Return what the names of a running server's shared-memory regions begin with."""
+    found = SHARED_MEMORY_OPTION.search(" ".join(processes_of(run_directory)))
+    assert found is not None, "no tritonserver runs"
+    return found[1]
+
+
+def shared_memory(prefix: str) -> list[str]:
+    """Names of the shared-memory regions that begin with `prefix`."""
+    return [path.name for path in SHARED_MEMORY.glob(f"{prefix}*")]

@@ -41,18 +41,17 @@ def make_repository(directory: Path, initialize: str = "pass") -> Path:
 
 
 def test_a_started_server_is_ready_and_a_stopped_one_leaves_nothing(tmp_path: Path) -> None:
-    before = shared_memory()
     server = TritonServer(make_repository(tmp_path / "models"), tmp_path / "run", free_ports())
     with server:
         server.wait_until_ready(START_SECONDS)
         assert len(processes_of(tmp_path / "run")) == 2
-        assert shared_memory() > before
+        assert shared_memory(server.shared_memory_prefix) != []
         with urllib.request.urlopen(f"{server.http_url}/v2/models/echo/ready") as reply:
             assert reply.status == 200
         with urllib.request.urlopen(server.metrics_url) as reply:
             assert b"nv_inference_count" in reply.read()
     assert processes_of(tmp_path / "run") == []
-    assert shared_memory() == before
+    assert shared_memory(server.shared_memory_prefix) == []
     assert "echo" in server.log_path.read_text()
 
 
@@ -65,7 +64,6 @@ def test_a_stopped_server_can_be_started_again(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> None:
-    before = shared_memory()
     repository = make_repository(tmp_path / "models", "raise ValueError('no wind today')")
     with TritonServer(repository, tmp_path / "run", free_ports()) as server:
         with pytest.raises(TritonStartError) as caught:
@@ -74,7 +72,7 @@ def test_a_model_that_does_not_load_is_named_with_its_reason(tmp_path: Path) -> 
         assert str(server.log_path) in str(caught.value)
         assert not server.is_alive
     assert processes_of(tmp_path / "run") == []
-    assert shared_memory() == before
+    assert shared_memory(server.shared_memory_prefix) == []
 
 
 def test_a_configuration_that_does_not_parse_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import left_after, processes_of, shared_memory
+from processes import left_after, processes_of, shared_memory, shared_memory_prefix
 
 from launcher.ports import free_ports
 
@@ -56,14 +56,15 @@ def serving(directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 def test_it_serves_until_told_to_stop_and_leaves_nothing(
     tmp_path: Path, stop: signal.Signals
 ) -> None:
-    memory_before = shared_memory()
     with serving(tmp_path) as (process, url):
         assert len(processes_of(tmp_path)) == 4  # the server and three Python models
+        prefix = shared_memory_prefix(tmp_path)
+        assert shared_memory(prefix) != []
         assert httpx.post(f"{url}/predict", json=QUESTION, timeout=30).status_code == 200
         process.send_signal(stop)
         assert process.wait(STOP_SECONDS) == 0
     assert processes_of(tmp_path) == []
-    assert shared_memory() == memory_before
+    assert shared_memory(prefix) == []
 
 
 def test_it_can_be_stopped_while_models_load(tmp_path: Path) -> None:
