@@ -16,6 +16,9 @@ from client.errors import (
 # The C++ backend reports a full queue as INTERNAL with this text (NVIDIA/TensorRT-LLM,
 # cpp/tensorrt_llm/executor/executorImpl.cpp); the reference engine says the same.
 QUEUE_FULL = "Maximum queue size"
+# What preprocessing and the reference engine begin a refusal with: Triton reports an error inside a
+# stream by its text alone.
+INVALID_REQUEST = "invalid request: "
 UNKNOWN_MODEL = re.compile(r"unknown model: '[^']*' is not found")
 NO_VERSION = "has no available versions"
 ENSEMBLE_PREFIX = re.compile(r"^in ensemble '[^']*', ")
@@ -41,6 +44,8 @@ def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceErro
 def error_from_text(text: str) -> ServiceError:
     """Return the error for a failure that Triton reports by its text alone."""
     text = ENSEMBLE_PREFIX.sub("", text)
+    if text.startswith(INVALID_REQUEST):
+        return InvalidRequestError(text.removeprefix(INVALID_REQUEST))
     if QUEUE_FULL in text:
         return ServerBusyError(text)
     if NO_VERSION in text:

@@ -14,15 +14,14 @@ from tritonclient.utils import InferenceServerException
 
 from client.errors import ServerUnavailableError, ServiceError
 from client.generation import Completion, FinishReason, GenerationRequest, TextChunk
-from client.status import error_from_status, error_from_text
-from client.tensors import EnsembleResponse, input_tensors, read_response, stop_tensors
+from client.responses import Responses
+from client.status import error_from_status
+from client.tensors import EnsembleResponse, input_tensors, stop_tensors
 
 logger = logging.getLogger(__name__)
 
-# Makes Triton end a failed stream with a gRPC status, not only with a text in a response.
-STATUS_HEADER = {"triton_grpc_error": "true"}
-# A stop that overtakes its request on the way to the engine is lost, so it is said again.
-STOP_DELAYS_SECONDS = (0.0, 0.1, 0.5)
+STOP_PERIOD_SECONDS = 0.1
+STOP_SECONDS = 10.0
 READY_TIMEOUT_SECONDS = 2.0
 
 
@@ -60,31 +59,29 @@ class TritonClient:
         engine, which Triton by itself does not when a client leaves an ensemble.
         """
         deployment = await self._deployment_of_model()
+        responses = Responses(self._infer(request))
         completion_tokens = 0
         is_over = False
         try:
-            async with aclosing(self._responses(request)) as responses:
-                async for response in responses:
-                    is_over = response.is_final
-                    echoed = 0 if request.exclude_input_in_output else response.prompt_tokens
-                    completion_tokens += response.tokens - echoed
-                    yield TextChunk(
-                        text=response.text + (response.pending_text if is_over else ""),
-                        prompt_tokens=response.prompt_tokens,
-                        completion_tokens=completion_tokens,
-                        finish_reason=_finish_reason(
-                            request, deployment, response, completion_tokens
-                        )
-                        if is_over
-                        else None,
-                    )
+            async for response in responses:
+                is_over = response.is_final
+                echoed = 0 if request.exclude_input_in_output else response.prompt_tokens
+                completion_tokens += response.tokens - echoed
+                yield TextChunk(
+                    text=response.text + (response.pending_text if is_over else ""),
+                    prompt_tokens=response.prompt_tokens,
+                    completion_tokens=completion_tokens,
+                    finish_reason=_finish_reason(request, deployment, response, completion_tokens)
+                    if is_over
+                    else None,
+                )
             if not is_over:
                 raise ServerUnavailableError(
                     "Triton ended the stream before the reply was complete"
                 )
         finally:
-            if not is_over:
-                self._stop_soon(request.request_id, deployment.engine_model)
+            if not responses.are_over:
+                self._stop_soon(request.request_id, deployment.engine_model, responses)
 
     async def complete(self, request: GenerationRequest) -> Completion:
         """Run a request to its end; cancelling the caller stops the engine."""
@@ -109,36 +106,25 @@ class TritonClient:
 
     async def close(self) -> None:
         """Wait for stops under way, then disconnect."""
-        await asyncio.gather(*self._stops, return_exceptions=True)
+        await asyncio.gather(*self._stops)
         await self._triton.close()
 
-    async def _responses(
-        self, request: GenerationRequest
-    ) -> AsyncGenerator[EnsembleResponse, None]:
-        call = self._infer(
+    def _infer(self, request: GenerationRequest) -> Any:  # tritonclient's iterator has no type
+        return self._call(
             self._model,
             input_tensors(request),
             request.request_id,
             {"skip_special_tokens": request.skip_special_tokens},
         )
-        try:
-            async for result, error in call:
-                if error is not None:
-                    raise error_from_text(error.message())
-                yield read_response(result)
-        except grpc.aio.AioRpcError as error:
-            raise error_from_status(error.code(), error.details()) from error
-        finally:
-            call.cancel()
 
-    def _infer(
+    def _call(
         self,
         model: str,
         inputs: list[triton.InferInput],
         request_id: str,
         parameters: dict[str, bool] | None = None,
     ) -> Any:
-        async def request() -> AsyncGenerator[dict[str, Any], None]:
+        async def one_request() -> AsyncGenerator[dict[str, Any], None]:
             yield {
                 "model_name": model,
                 "inputs": inputs,
@@ -146,25 +132,31 @@ class TritonClient:
                 "parameters": parameters,
             }
 
-        return self._triton.stream_infer(request(), headers=STATUS_HEADER)
+        return self._triton.stream_infer(one_request())
 
-    def _stop_soon(self, request_id: str, engine_model: str) -> None:
+    def _stop_soon(self, request_id: str, engine_model: str, responses: Responses) -> None:
         """Stop the request in a task of its own: whoever left is in no state to wait for it."""
         task = asyncio.create_task(
-            self._stop(request_id, engine_model), name=f"stop request {request_id}"
+            self._stop(request_id, engine_model, responses), name=f"stop request {request_id}"
         )
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)
 
-    async def _stop(self, request_id: str, engine_model: str) -> None:
-        for delay in STOP_DELAYS_SECONDS:
-            await asyncio.sleep(delay)
-            try:
-                async for _ in self._infer(engine_model, stop_tensors(), request_id):
-                    pass
-            except grpc.aio.AioRpcError as error:
-                logger.warning("request %s could not be stopped: %s", request_id, error.details())
-                return
+    async def _stop(self, request_id: str, engine_model: str, responses: Responses) -> None:
+        """Tell the engine to stop until the request's final response has come.
+
+        A stop that overtakes its request on the way to the engine is lost, so it is said again.
+        The call itself is not cancelled: Triton 2.51 would never finish its ensemble request.
+        """
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                while not responses.are_over:
+                    async for _ in self._call(engine_model, stop_tensors(), request_id):
+                        pass
+                    await responses.wait_until_over(STOP_PERIOD_SECONDS)
+        except (grpc.aio.AioRpcError, TimeoutError) as error:
+            logger.warning("request %s could not be stopped: %r", request_id, error)
+            responses.abandon()
 
     async def _deployment_of_model(self) -> Deployment:
         """Read once what replies are cut by and where a stop must go."""

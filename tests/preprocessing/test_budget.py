@@ -58,6 +58,20 @@ def test_a_text_that_can_not_fit_is_refused_before_it_is_tokenized(chat: Preproc
         chat.prepare(PromptRequest(max_tokens=1, text_input=text))
 
 
+def test_only_the_text_of_messages_counts_as_its_size(chat: Preprocessor) -> None:
+    messages = '[{"role": "user",' + " " * 10_000 + r'"content": "\u0061"}]'
+    assert chat.prepare(PromptRequest(max_tokens=1, messages=messages)).request_output_len == 1
+
+
+@pytest.mark.parametrize("name", ["stop_words", "bad_words"])
+def test_words_that_can_not_fit_are_refused_before_they_are_tokenized(
+    chat: Preprocessor, name: str
+) -> None:
+    words = ["a" * 1000] * 1000
+    with pytest.raises(InvalidRequestError, match=f"{name} has 1000000 bytes"):
+        chat.prepare(PromptRequest(max_tokens=1, text_input="a", **{name: words}))  # type: ignore[arg-type]
+
+
 def test_min_tokens_beyond_the_budget_are_refused(chat: Preprocessor) -> None:
     request = PromptRequest(max_tokens=8, text_input="a", sampling={"min_tokens": 9})
     with pytest.raises(InvalidRequestError, match="min_tokens is 9, but the reply may have 8"):

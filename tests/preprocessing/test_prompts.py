@@ -60,6 +60,10 @@ def test_what_the_template_refuses_is_refused_with_its_words(chat: Preprocessor)
             '[{"role": "user", "content": "a"}, {"role": "user", "content": 1}]',
             r"messages\[1\]\.content must be a string",
         ),
+        (
+            r'[{"role": "user", "content": "\ud83c wind"}]',
+            r"messages\[0\]\.content is not valid Unicode: .*surrogates not allowed",
+        ),
     ],
 )
 def test_a_malformed_conversation_is_refused_by_its_place(
@@ -69,9 +73,17 @@ def test_a_malformed_conversation_is_refused_by_its_place(
         chat.prepare(PromptRequest(max_tokens=1, messages=messages, max_length=64))
 
 
-@pytest.mark.parametrize("prompt", [{}, {"text_input": "a", "messages": "[]"}])
-def test_exactly_one_prompt_is_needed(chat: Preprocessor, prompt: dict[str, str]) -> None:
-    with pytest.raises(InvalidRequestError, match="either text_input or messages"):
+@pytest.mark.parametrize(
+    ("prompt", "reason"),
+    [
+        ({}, "send text_input or messages"),
+        ({"text_input": "a", "messages": "[]"}, "either text_input or messages, not both"),
+    ],
+)
+def test_exactly_one_prompt_is_needed(
+    chat: Preprocessor, prompt: dict[str, str], reason: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
         ids_of(chat, **prompt)
 
 
@@ -86,6 +98,13 @@ def test_the_clients_end_id_takes_the_first_place(chat: Preprocessor) -> None:
     assert (inputs.end_id, inputs.pad_id) == (9, 3)
 
 
+def test_an_end_id_outside_the_vocabulary_is_refused(chat: Preprocessor) -> None:
+    assert chat.prepare(PromptRequest(max_tokens=1, text_input="hi", end_id=-1)).end_id == -1
+    for end_id in (-2, chat.tokenizer.vocab_size):
+        with pytest.raises(InvalidRequestError, match=f"end_id is {end_id}; it must be a token id"):
+            chat.prepare(PromptRequest(max_tokens=1, text_input="hi", end_id=end_id))
+
+
 def test_words_are_encoded_without_special_tokens_and_empty_ones_skipped(
     base: Preprocessor,
 ) -> None:
@@ -94,13 +113,20 @@ def test_words_are_encoded_without_special_tokens_and_empty_ones_skipped(
             max_tokens=1, text_input="hi", stop_words=["", "wind"], bad_words=["", "gold"]
         )
     )
-    assert inputs.stop_words == [base.tokenizer.encode_word("wind")]
-    assert inputs.bad_words == [base.tokenizer.encode_word("gold")]
+    assert inputs.stop_words == [base.tokenizer.encode("wind", add_special_tokens=False)]
+    assert inputs.bad_words == [base.tokenizer.encode("gold", add_special_tokens=False)]
     assert 1 not in inputs.stop_words[0]
 
 
 def test_a_directory_without_a_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(TokenizerError, match=str(tmp_path)):
+        Tokenizer(tmp_path)
+
+
+def test_a_configuration_that_is_no_json_is_named(tmp_path: Path) -> None:
+    save_byte_level_bpe(tmp_path)
+    (tmp_path / "generation_config.json").write_text("{")
+    with pytest.raises(TokenizerError, match=r"generation_config\.json: Expecting property name"):
         Tokenizer(tmp_path)
 
 

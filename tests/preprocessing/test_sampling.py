@@ -45,6 +45,7 @@ def test_temperature_zero_is_greedy_whatever_else_is_asked() -> None:
         ("frequency_penalty", math.nan),
         ("min_tokens", -1),
         ("no_repeat_ngram_size", -1),
+        ("length_penalty", -0.5),
         ("length_penalty", math.nan),
         ("early_stopping", 3),
         ("num_return_sequences", 2),
@@ -84,9 +85,17 @@ def test_one_return_sequence_is_dropped() -> None:
     ("name", "fixed"), [("length_penalty", 0.0), ("early_stopping", 1), ("no_repeat_ngram_size", 0)]
 )
 def test_what_tensorrt_llm_1_2_1_misreads_never_reaches_it(name: str, fixed: float) -> None:
-    assert check({name: fixed}, "tensorrtllm-1.2.1") == {}
+    beams: Values = {"beam_width": 2}
+    assert check({**beams, name: fixed}, "tensorrtllm-1.2.1") == beams
     with pytest.raises(InvalidRequestError, match=f"{name} is 2, but TensorRT-LLM 1.2.1 mistakes"):
-        check({name: 2}, "tensorrtllm-1.2.1")
+        check({**beams, name: 2}, "tensorrtllm-1.2.1")
+
+
+@pytest.mark.parametrize("engine", ["reference", "tensorrtllm-1.2.1"])
+def test_values_of_a_beam_search_have_no_effect_without_one(engine: str) -> None:
+    assert check({"beam_width": 1, "length_penalty": 1.0, "early_stopping": 0}, engine) == {
+        "beam_width": 1
+    }
 
 
 def test_a_beam_search_on_tensorrt_llm_1_2_1_is_left_to_its_defaults() -> None:

@@ -87,9 +87,12 @@ class TritonPythonModel:
 
 
 def _error_response(error: Exception) -> Any:
-    codes = {
-        RequestRefusedError: pb_utils.TritonError.INVALID_ARG,
-        QueueFullError: pb_utils.TritonError.UNAVAILABLE,
-    }
-    code = codes.get(type(error), pb_utils.TritonError.INTERNAL)
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), code))
+    match error:
+        case RequestRefusedError():
+            # The words are how a client tells a refusal: a stream brings it no status.
+            text, code = f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG
+        case QueueFullError():
+            text, code = str(error), pb_utils.TritonError.UNAVAILABLE
+        case _:
+            text, code = str(error), pb_utils.TritonError.INTERNAL
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

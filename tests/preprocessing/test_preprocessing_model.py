@@ -1,0 +1,80 @@
+"""The `preprocessing` model inside a real tritonserver."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from launcher.server import TritonServer
+from preprocessing.tensors import Tensor
+
+pytestmark = pytest.mark.server
+
+PROMPT: dict[str, Tensor] = {
+    "QUERY": np.array([[b"What is a zephyr?"]], np.object_),
+    "REQUEST_OUTPUT_LEN": np.array([[5]], np.int32),
+}
+
+
+@pytest.fixture(scope="module")
+def client(triton: TritonServer) -> Iterator[triton_grpc.InferenceServerClient]:
+    with triton_grpc.InferenceServerClient(triton.grpc_address) as client:
+        yield client
+
+
+def infer(client: triton_grpc.InferenceServerClient, **tensors: Tensor) -> dict[str, Tensor]:
+    inputs = []
+    for name, values in {**PROMPT, **tensors}.items():
+        tensor = triton_grpc.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
+        inputs.append(tensor.set_data_from_numpy(values))
+    result = client.infer("preprocessing", inputs)
+    return {each.name: result.as_numpy(each.name) for each in result.get_response().outputs}
+
+
+def test_only_what_the_request_needs_is_sent(client: triton_grpc.InferenceServerClient) -> None:
+    plain = {"INPUT_ID", "REQUEST_INPUT_LEN", "REQUEST_OUTPUT_LEN", "OUT_END_ID", "OUT_PAD_ID"}
+    assert infer(client).keys() == plain
+    streamed = infer(
+        client,
+        STREAM=np.array([[True]]),
+        TEMPERATURE=np.array([[0.5]], np.float32),
+        STOP_WORDS_DICT=np.array([[b"wind", b""]], np.object_),
+    )
+    assert streamed.keys() == plain | {
+        "OUT_RETURN_PERF_METRICS",
+        "OUT_TEMPERATURE",
+        "STOP_WORDS_IDS",
+    }
+
+
+def test_a_wrong_request_fails_alone_and_says_why(
+    client: triton_grpc.InferenceServerClient,
+) -> None:
+    def temperature(value: float) -> str:
+        try:
+            outputs = infer(client, TEMPERATURE=np.array([[value]], np.float32))
+        except InferenceServerException as error:
+            return f"{error.status()} {error.message()}"
+        return str(outputs["OUT_TEMPERATURE"].item())
+
+    with ThreadPoolExecutor(8) as pool:
+        replies = list(pool.map(temperature, [0.5, -1.0] * 20))
+    assert set(replies[::2]) == {"0.5"}
+    assert set(replies[1::2]) == {
+        "StatusCode.INVALID_ARGUMENT invalid request: "
+        "temperature is -1; it must be 0 or more; 0 is greedy"
+    }
+
+
+def test_two_prompts_in_one_request_are_refused(
+    client: triton_grpc.InferenceServerClient,
+) -> None:
+    with pytest.raises(InferenceServerException, match="send one prompt per request"):
+        infer(
+            client,
+            QUERY=np.array([[b"a"], [b"b"]], np.object_),
+            REQUEST_OUTPUT_LEN=np.array([[5], [5]], np.int32),
+        )
