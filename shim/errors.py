@@ -1,0 +1,94 @@
+"""Error replies, each in the shape of its API family.
+
+The predict routes answer as the Truss server does (basetenlabs/truss,
+truss/templates/server/common/errors.py), the Zephyr routes as FastAPI does.
+"""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from client import (
+    GenerationFailedError,
+    InvalidRequestError,
+    ServerBusyError,
+    ServiceError,
+)
+
+ZEPHYR_PREFIX = "/zephyr/"
+RETRY_AFTER_SECONDS = "1"
+CLIENT_CLOSED_REQUEST = 499  # the log's word for it; nobody is there to read the reply
+ERROR_SOURCE = "04"  # Truss: the error is the model server's
+CLIENT_ERROR_CODE = "700"
+SERVER_ERROR_CODE = "600"
+
+logger = logging.getLogger(__name__)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Make every failure of a route a reply of `error_reply`."""
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ServiceError, _on_service_error)
+    app.add_exception_handler(ClientDisconnect, _on_client_gone)
+    app.add_exception_handler(Exception, _on_unexpected_error)
+
+
+def error_reply(
+    request: Request, status: int, text: str, headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Return an error in the shape that clients of the requested path expect."""
+    headers = dict(headers or {})
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["retry-after"] = RETRY_AFTER_SECONDS
+    request_id = getattr(request.state, "request_id", None)
+    if request_id is not None:
+        headers["x-request-id"] = request_id
+    if request.url.path.startswith(ZEPHYR_PREFIX):
+        return JSONResponse({"detail": text}, status, headers)
+    headers["x-baseten-error-source"] = ERROR_SOURCE
+    headers["x-baseten-error-code"] = CLIENT_ERROR_CODE if status < 500 else SERVER_ERROR_CODE
+    return JSONResponse({"error": text}, status, headers)
+
+
+def status_and_text(error: ServiceError, request_id: str | None) -> tuple[int, str]:
+    """Return what a client is told of a failure; what it can not act on is only logged."""
+    match error:
+        case InvalidRequestError():
+            return 400, str(error)
+        case ServerBusyError():
+            return 503, "The engine's queue is full; try again later."
+        case GenerationFailedError():
+            logger.error("request %s failed: %s", request_id, error)
+            return 500, f"Generation failed; the server's log says why, at request {request_id}."
+        case _:
+            logger.warning("request %s could not be run: %s", request_id, error)
+            return 503, "The model server can not be reached or is not ready; try again later."
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    text = error.detail
+    if text == HTTPStatus.NOT_FOUND.phrase:
+        text = f"There is no {request.url.path} here; GET / lists the routes."
+    elif text == HTTPStatus.METHOD_NOT_ALLOWED.phrase:
+        allowed = (error.headers or {}).get("Allow")
+        text = f"{request.method} is not allowed on {request.url.path}; allowed: {allowed}."
+    return error_reply(request, error.status_code, text, dict(error.headers or {}))
+
+
+async def _on_service_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServiceError)
+    request_id = getattr(request.state, "request_id", None)
+    return error_reply(request, *status_and_text(error, request_id))
+
+
+async def _on_client_gone(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_CLOSED_REQUEST)
+
+
+async def _on_unexpected_error(request: Request, _error: Exception) -> Response:
+    return error_reply(request, 500, "Internal Server Error")

@@ -1,0 +1,67 @@
+"""The predict routes: by model name, by Host header, by model version."""
+
+from dataclasses import replace
+
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from shim.body import read_json_object
+from shim.connection import while_connected
+from shim.documentation import predict_operation
+from shim.generation import generation_request
+from shim.models import ServedModel, ServedModels
+from shim.parameters import read_parameters
+from shim.replies import json_reply, stream_form, stream_reply
+
+router = APIRouter(tags=["predict"])
+
+
+@router.post("/v1/models/{model}:predict", openapi_extra=predict_operation())
+async def predict_by_name(request: Request, model: str) -> Response:
+    """Generate text with the named model; `model` means the default, or the host's."""
+    return await _predict(request, _served(request).of_request(request, model))
+
+
+@router.get("/v1/models/{model}:predict", include_in_schema=False)
+async def refuse_to_get(model: str) -> Response:  # noqa: ARG001 - part of the path
+    """Keep a GET from being taken for one of the readiness of a model `...:predict`."""
+    raise HTTPException(405, headers={"Allow": "POST"})
+
+
+@router.post("/model_versions/{model}/predict", openapi_extra=predict_operation())
+async def predict_by_version(request: Request, model: str) -> Response:
+    """Generate text with the model whose catalog name stands for the version."""
+    return await _predict(request, _served(request).named(model))
+
+
+@router.post("/predict", openapi_extra=predict_operation())
+@router.post("/development/predict", openapi_extra=predict_operation())
+@router.post("/production/predict", openapi_extra=predict_operation())
+@router.post("/environments/{name}/predict", openapi_extra=predict_operation("name"))
+@router.post("/deployment/{id}/predict", openapi_extra=predict_operation("id"))
+async def predict_by_host(request: Request) -> Response:
+    """Generate text with the model of the host's label `model-<name>`, else the default."""
+    return await _predict(request, _served(request).of_request(request))
+
+
+def _served(request: Request) -> ServedModels:
+    served: ServedModels = request.state.models
+    return served
+
+
+async def _predict(request: Request, model: ServedModel) -> Response:
+    body = await read_json_object(request, request.state.settings.max_body_bytes)
+    generation = generation_request(read_parameters(body, model.entry), model.entry)
+    request.state.request_id = generation.request_id
+    form = stream_form(request)
+    if generation.stream and form != "gathered":
+        chunks = model.client.stream(generation)
+        # Until the first chunk is there, a failure can still be told by the status.
+        first = await while_connected(request, anext(chunks))
+        return stream_reply(form, first, chunks, generation.request_id)
+    completion = await while_connected(
+        request, model.client.complete(replace(generation, stream=False))
+    )
+    text = completion.text
+    reply = model.entry.predict.reply
+    content = text if generation.stream or reply == "string" else {reply: text}
+    return json_reply(content, completion, generation.request_id)

@@ -1,0 +1,45 @@
+"""The request bodies of the zephyr-7b-beta API; `None` means the README's default."""
+
+from pydantic import BaseModel, ConfigDict
+
+from shim.parameters import Count, Temperature, Text, TokenLimit, TopP
+
+
+class ZephyrQuery(BaseModel):
+    """Numbers may come as strings, as with the original; unknown names may not."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class RawQuery(ZephyrQuery):
+    """A message, all else fixed."""
+
+    user_message: Text
+
+
+class SampledQuery(ZephyrQuery):
+    """What each query may say of the sampling."""
+
+    max_new_tokens: TokenLimit | None = None
+    do_sample: bool | None = None
+    temperature: Temperature | None = None
+    top_k: Count | None = None
+    top_p: TopP | None = None
+
+
+SAMPLING = set(SampledQuery.model_fields)
+
+
+class QueryModel(SampledQuery):
+    """A message to a model that was given a system message."""
+
+    user_message: Text
+    system_message: str | None = None
+
+
+class CodeDocQuery(SampledQuery):
+    """Code to document."""
+
+    code: Text
+    language: str | None = None
+    include_comments: bool | None = None

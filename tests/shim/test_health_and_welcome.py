@@ -1,0 +1,56 @@
+import pytest
+from starlette.testclient import TestClient
+
+from catalog import load_catalog
+
+
+def test_the_process_lives_without_triton(shim: TestClient) -> None:
+    assert shim.get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/health/ready", "Triton can not be reached, or has not loaded every model."),
+        ("/v1/models/mistral-7b", "Model with name mistral-7b is not ready."),
+        ("/v1/models/mistral-7b/loaded", "Model with name mistral-7b is not ready."),
+        ("/v1/models/model", "Model with name model is not ready."),
+    ],
+)
+def test_nothing_is_ready_without_triton(shim: TestClient, path: str, text: str) -> None:
+    reply = shim.get(path)
+    assert reply.status_code == 503
+    assert reply.json() == {"error": text}
+    assert reply.headers["retry-after"] == "1"
+
+
+@pytest.mark.parametrize("path", ["/v1/models/gpt-2", "/v1/models/gpt-2/loaded"])
+def test_an_unknown_model_is_never_ready(shim: TestClient, path: str) -> None:
+    reply = shim.get(path)
+    assert reply.status_code == 404
+    assert reply.json()["error"].startswith("Model 'gpt-2' is not served here")
+
+
+def test_the_welcome_page_lists_models_and_routes(shim: TestClient) -> None:
+    reply = shim.get("/")
+    assert reply.status_code == 200
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    for name in load_catalog():
+        assert f"<td>{name}</td>" in reply.text
+    for route in ("POST /predict", "POST /zephyr/python", "GET /health/ready"):
+        assert f"<td>{route}</td>" in reply.text
+
+
+def test_the_api_page_describes_each_route_with_its_body(shim: TestClient) -> None:
+    assert shim.get("/docs").status_code == 200
+    paths = shim.get("/openapi.json").json()["paths"]
+    for path, operations in paths.items():
+        if "post" not in operations:
+            continue
+        content = operations["post"]["requestBody"]["content"]["application/json"]
+        assert content["schema"]["properties"], path
+        assert content["examples"], path
+        assert "$ref" not in str(content), path
+        named = {each["name"] for each in operations["post"].get("parameters", [])}
+        assert all(f"{{{name}}}" in path for name in named - {"user_message"}), path
+        assert path.count("{") == len(named - {"user_message"}), path
