@@ -8,16 +8,18 @@ TRITON_METRICS_PORT ?= 8002
 MODEL ?=
 CHECKPOINT ?=
 DTYPE ?= float32
+# For plan and build: --gpu, --tp, --quantization, --dtype, --context.
+ENGINE_OPTIONS ?=
 
 # What the recipes run by name must be found in the environment first.
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format bench clean
+.PHONY: help install serve test lint format plan build bench bench-convert clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Install everything into $(VENV)
 
@@ -50,8 +52,25 @@ format: $(INSTALLED) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+plan: $(INSTALLED) ## Compute what MODEL's engine needs: memory, capacity, disk
+	@$(BIN)/python -m build_engines plan $(MODEL) $(ENGINE_OPTIONS)
+
+CHECKPOINT_DIR = $(or $(CHECKPOINT),.run/checkpoints/$(MODEL))
+build: $(INSTALLED) ## In the container: download MODEL, convert it, build its engine, assemble
+	@$(if $(CHECKPOINT),,$(BIN)/python -m build_engines fetch $(MODEL) --output $(CHECKPOINT_DIR))
+	@$(BIN)/python -m build_engines convert $(MODEL) --checkpoint $(CHECKPOINT_DIR) \
+		--output .run/converted/$(MODEL) $(ENGINE_OPTIONS)
+	@test -d .run/engines/$(MODEL) || $(BIN)/python -m build_engines build $(MODEL) \
+		--checkpoint .run/converted/$(MODEL) --output .run/engines/$(MODEL) $(ENGINE_OPTIONS)
+	@rm -rf .run/deployments/$(MODEL)
+	@$(BIN)/python -m build_engines assemble $(MODEL) --engine .run/engines/$(MODEL) \
+		--checkpoint $(CHECKPOINT_DIR) --output .run/deployments/$(MODEL) $(ENGINE_OPTIONS)
+
 bench: $(INSTALLED) ## Measure shim, ensemble and engine at concurrency 1, 16, 64
 	@$(BIN)/python scripts/bench.py
+
+bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
+	@$(BIN)/python scripts/bench_convert.py
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

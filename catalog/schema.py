@@ -1,11 +1,17 @@
 """The fields of a model's catalog file."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Architecture = Literal["LlamaForCausalLM", "MistralForCausalLM", "StableLmForCausalLM"]
+EngineDtype = Literal["float16", "bfloat16"]
+Quantization = Literal["none", "int8", "int4", "fp8"]
+GpuName = Literal["A10G", "A100-40", "A100-80", "H100", "H200"]
 Probability = Annotated[float, Field(gt=0, le=1)]
+
+TENSORRT_LLM_VERSION = "1.2.1"
+"""The release that builds and runs the engines: the last stable one that builds engines at all."""
 
 
 class _Table(BaseModel):
@@ -77,10 +83,11 @@ class Shape(_Table):
 class EnginePlan(_Table):
     """How the TensorRT-LLM engine is built, one GPU a tensor parallel rank."""
 
-    dtype: Literal["float16", "bfloat16"]
+    dtype: EngineDtype
     tp_size: PositiveInt
-    quantization: Literal["none", "int8", "int4", "fp8"]
-    gpu: Literal["A10G", "A100-40", "A100-80", "H100", "H200"]
+    quantization: Quantization
+    """Of the linear layers' weights; `fp8` quantizes the KV cache too."""
+    gpu: GpuName
     max_batch_size: PositiveInt
     max_beam_width: PositiveInt
     max_input_len: PositiveInt
@@ -113,27 +120,51 @@ class ModelEntry(_Table):
     zephyr: ZephyrApp | None = None
     shape: Shape
     engine: EnginePlan
+    variants: list[EnginePlan] = []
+    """Plans for other hardware; a field that a variant leaves out is the engine's."""
+
+    @property
+    def engine_plans(self) -> list[EnginePlan]:
+        """The default plan, then the variants."""
+        return [self.engine, *self.variants]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variants_inherit_from_the_engine(cls, content: Any) -> Any:
+        match content:
+            case {"engine": dict(engine), "variants": list(variants)}:
+                inherited = [
+                    {**engine, **variant} if isinstance(variant, dict) else variant
+                    for variant in variants
+                ]
+                return {**content, "variants": inherited}
+        return content
 
     @model_validator(mode="after")
-    def _plan_fits_the_model(self) -> Self:
-        if self.shape.num_attention_heads % self.engine.tp_size:
+    def _plans_fit_the_model(self) -> Self:
+        self._check_plan("engine", self.engine)
+        for index, variant in enumerate(self.variants):
+            self._check_plan(f"variants.{index}", variant)
+        return self
+
+    def _check_plan(self, name: str, plan: EnginePlan) -> None:
+        if self.shape.num_attention_heads % plan.tp_size:
             raise ValueError(
-                f"engine.tp_size {self.engine.tp_size} does not divide "
+                f"{name}.tp_size {plan.tp_size} does not divide "
                 f"shape.num_attention_heads {self.shape.num_attention_heads}"
             )
-        if self.engine.max_seq_len > self.shape.max_position_embeddings:
+        if plan.max_seq_len > self.shape.max_position_embeddings:
             raise ValueError(
-                f"engine.max_seq_len {self.engine.max_seq_len} exceeds "
+                f"{name}.max_seq_len {plan.max_seq_len} exceeds "
                 f"shape.max_position_embeddings {self.shape.max_position_embeddings}"
             )
-        if self.predict.max_length > self.engine.max_seq_len:
+        if self.predict.max_length > plan.max_seq_len:
             raise ValueError(
                 f"predict.max_length {self.predict.max_length} exceeds "
-                f"engine.max_seq_len {self.engine.max_seq_len}"
+                f"{name}.max_seq_len {plan.max_seq_len}"
             )
-        if self.predict.defaults.num_beams > self.engine.max_beam_width:
+        if self.predict.defaults.num_beams > plan.max_beam_width:
             raise ValueError(
                 f"predict.defaults.num_beams {self.predict.defaults.num_beams} exceeds "
-                f"engine.max_beam_width {self.engine.max_beam_width}"
+                f"{name}.max_beam_width {plan.max_beam_width}"
             )
-        return self

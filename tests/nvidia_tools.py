@@ -2,7 +2,8 @@
 
 They need a GPU. The stand-in for trtllm-build takes the real command line, records it, and writes
 the files of an engine, with a config.json in the form that TensorRT-LLM gives it
-(NVIDIA/TensorRT-LLM, tensorrt_llm/builder.py). What an engine computes is not tested with it.
+(NVIDIA/TensorRT-LLM, tensorrt_llm/builder.py); the one for ModelOpt writes an FP8 checkpoint of
+zeros. What an engine computes is not tested with them.
 """
 
 import json
@@ -49,23 +50,38 @@ print("Total time of building all engines: 00:00:00")
 """
 
 MODELOPT_EXPORT = """
-import json, os, pathlib, sys
+import json, math, pathlib, sys
+from build_engines.convert import plan_conversion
+from build_engines.layout import plan_layout
+from build_engines.manifest import Conversion
+from build_engines.trtllm_config import parse_trtllm_config
 flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-output = pathlib.Path(flags["--output_dir"])
-source = json.loads((pathlib.Path(flags["--model_dir"]) / "config.json").read_text())
-ranks = int(flags["--tp_size"])
-config = {
-    **source,
-    "architecture": source["architectures"][0],
-    "dtype": flags["--dtype"],
-    "head_size": source["head_dim"],
-    "rotary_base": float(source.get("rope_theta", 10000.0)),
-    "mapping": {"world_size": ranks, "tp_size": ranks},
-    "quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"},
-}
+output, source = pathlib.Path(flags["--output_dir"]), pathlib.Path(flags["--model_dir"])
+huggingface = json.loads((source / "config.json").read_text())
+conversion = Conversion(
+    model="any", architecture=huggingface["architectures"][0], tp_size=int(flags["--tp_size"]),
+    dtype=flags["--dtype"], quantization="none", use_parallel_embedding=True,
+)
+config = plan_conversion(source, conversion)[0].model_dump()
+config["quantization"] = {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
+config["rotary_base"] = float(huggingface.get("rope_theta", 10000.0))
 (output / "config.json").write_text(json.dumps(config))
-for rank in range(ranks):
-    (output / f"rank{rank}.safetensors").write_bytes(b"weights")
+tensors = {}
+for name, shape in plan_layout(parse_trtllm_config(config)).shapes.items():
+    quantized = len(shape) == 2 and name.startswith("transformer.layers.")
+    tensors[name] = ("F8_E4M3" if quantized else "BF16", shape)
+    if quantized:
+        for scale in ("weights_scaling_factor", "activation_scaling_factor"):
+            tensors[name.removesuffix("weight") + scale] = ("F32", (1,))
+header, offset = {}, 0
+for name, (dtype, shape) in tensors.items():
+    end = offset + math.prod(shape) * {"F8_E4M3": 1, "BF16": 2, "F32": 4}[dtype]
+    header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}
+    offset = end
+text = json.dumps(header).encode()
+for rank in range(conversion.tp_size):
+    content = len(text).to_bytes(8, "little") + text + bytes(offset)
+    (output / f"rank{rank}.safetensors").write_bytes(content)
 """
 
 
@@ -77,6 +93,8 @@ def install(
     programs.mkdir()
     _write_program(programs / "trtllm-build", TRTLLM_BUILD)
     _write_program(programs / "nvidia-smi", f"print({chr(10).join(gpus)!r})" if gpus else "exit(9)")
+    (programs / "python3").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (programs / "python3").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
     packages = directory / "packages"
     metadata = packages / f"tensorrt_llm-{version}.dist-info" / "METADATA"

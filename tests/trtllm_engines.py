@@ -1,10 +1,13 @@
 """Engine and checkpoint directories of the served models, without weights."""
 
 import json
+import shutil
 from pathlib import Path
 
+from build_engines.assemble import COMMITTED
 from build_engines.convert import plan_conversion
 from build_engines.manifest import Conversion
+from build_engines.repository import ModelRepository
 from catalog import EnginePlan, ModelEntry
 
 
@@ -60,3 +63,15 @@ def make_engine(directory: Path, model: ModelEntry, plan: EnginePlan, source: Pa
     for rank in range(plan.tp_size):
         (directory / f"rank{rank}.engine").touch()
     return directory
+
+
+def use_reference_engine(deployment: ModelRepository, checkpoint: Path) -> None:
+    """Exchange the C++ backend of a deployment for the reference engine, and nothing else."""
+    committed, config = COMMITTED.read("tensorrt_llm"), deployment.read("tensorrt_llm")
+    config.backend = committed.backend
+    for name in committed.parameters.keys() - config.parameters.keys():
+        config.parameters[name].CopyFrom(committed.parameters[name])
+    config.parameters["checkpoint_dir"].string_value = str(checkpoint)
+    deployment.write("tensorrt_llm", config)
+    model = Path("tensorrt_llm", "1", "model.py")
+    shutil.copyfile(COMMITTED.path / model, deployment.path / model)

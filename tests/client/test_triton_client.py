@@ -76,11 +76,11 @@ def test_a_stream_and_a_whole_reply_have_the_same_text_and_counts(triton: Triton
     assert chunks[-1].finish_reason == completion.finish_reason
 
 
-def test_a_reply_that_used_up_its_tokens_ends_by_length(triton: TritonServer) -> None:
-    for stream in (False, True):
-        request = question(max_tokens=5, stream=stream)
-        completion = with_client(triton, lambda client, request=request: client.complete(request))
-        assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_reply_that_used_up_its_tokens_ends_by_length(triton: TritonServer, stream: bool) -> None:
+    request = question(max_tokens=5, stream=stream)
+    completion = with_client(triton, lambda client: client.complete(request))
+    assert (completion.finish_reason, completion.completion_tokens) == ("length", 5)
 
 
 def test_a_limit_on_prompt_and_reply_together_ends_by_length(triton: TritonServer) -> None:

@@ -1,0 +1,138 @@
+"""`python -m build_engines`: each command a call of what does it."""
+
+import argparse
+import sys
+
+from build_engines.assemble import assemble_tensorrtllm
+from build_engines.build import build_engine, export_fp8
+from build_engines.convert import convert
+from build_engines.documentation import DOCUMENT, render_document
+from build_engines.engine_config import EngineError
+from build_engines.huggingface_config import CheckpointError
+from build_engines.options import engine_of, model_of, parse
+from build_engines.partial_directory import ConversionError
+from build_engines.plan import PlanError, make_plan
+from build_engines.preflight import PreflightError
+from build_engines.progress import ProgressBar
+from build_engines.report import render
+from build_engines.repository import RepositoryError
+from build_engines.tool import ToolError
+from build_engines.verify import VerificationError, verify
+from catalog import CatalogError
+
+ERRORS = (
+    CatalogError,
+    CheckpointError,
+    ConversionError,
+    EngineError,
+    PlanError,
+    PreflightError,
+    RepositoryError,
+    ToolError,
+    VerificationError,
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, or 1 with the reason on stderr."""
+    options = parse(arguments)
+    try:
+        return COMMANDS[options.command](options)
+    except ERRORS as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted")
+
+
+def _plan(options: argparse.Namespace) -> int:
+    plan = make_plan(model_of(options), engine_of(options))
+    print(plan.model_dump_json(indent=2) if options.json else render(plan))
+    return 0
+
+
+def _fetch(options: argparse.Namespace) -> int:
+    # huggingface_hub takes a second to import, and no other command needs it.
+    from build_engines.fetch import FetchError, fetch
+
+    try:
+        snapshot = fetch(model_of(options), options.output, revision=options.revision)
+    except FetchError as error:
+        return _fail(str(error))
+    print(f"{options.output}: {snapshot.repository} at {snapshot.revision}")
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    model, engine = model_of(options), engine_of(options)
+    if engine.quantization == "fp8":
+        export_fp8(model, engine, options.checkpoint, options.output, report=_report)
+    else:
+        convert(
+            model,
+            options.checkpoint,
+            options.output,
+            tp_size=engine.tp_size,
+            dtype=engine.dtype,
+            quantization=engine.quantization,
+            progress=ProgressBar("converting", sys.stderr),
+        )
+    print(options.output)
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    model, engine = model_of(options), engine_of(options)
+    build_engine(model, engine, options.checkpoint, options.output, report=_report)
+    print(options.output)
+    return 0
+
+
+def _assemble(options: argparse.Namespace) -> int:
+    model, engine = model_of(options), engine_of(options)
+    repository = assemble_tensorrtllm(
+        model, engine, options.engine, options.checkpoint, options.output
+    )
+    print(repository.path)
+    return 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    report = verify(options.directory, ProgressBar("hashing", sys.stderr))
+    print(report.render())
+    if options.against is None or not report.ok:
+        return 0 if report.ok else 1
+    # It imports torch and transformers.
+    from build_engines.comparison import verify_against
+
+    comparison = verify_against(options.directory, options.against)
+    print(comparison.render())
+    return 0 if comparison.ok else 1
+
+
+def _docs(_: argparse.Namespace) -> int:
+    DOCUMENT.write_text(render_document(), encoding="utf-8")
+    print(DOCUMENT)
+    return 0
+
+
+def _report(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _fail(reason: str) -> int:
+    print(f"error: {reason}", file=sys.stderr)
+    return 1
+
+
+COMMANDS = {
+    "plan": _plan,
+    "fetch": _fetch,
+    "convert": _convert,
+    "build": _build,
+    "assemble": _assemble,
+    "verify": _verify,
+    "docs": _docs,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""docs/engine-builds.md, written from the catalog."""
+
+from pathlib import Path
+
+from build_engines.command import modelopt_export_command, trtllm_build_command
+from build_engines.gpus import GIB
+from build_engines.plan import CapacityPlan, describe, make_plan
+from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry, load_catalog
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "engine-builds.md"
+
+INTRODUCTION = f"""\
+# Engine builds
+
+The command lines that make the catalog's engines with TensorRT-LLM {TENSORRT_LLM_VERSION}, and what
+the engines need and hold. `python -m build_engines docs` writes this page from `catalog/*.toml`.
+
+`python -m build_engines build MODEL` runs `trtllm-build` after it has checked the machine and the
+checkpoint, with a worker a GPU. Build on the kind of GPU that will serve and in the container that
+will serve: an engine runs nowhere else. `convert` splits a Hugging Face checkpoint for the ranks;
+`trtllm-build` itself makes int8 and int4 weights from it. FP8 weights and KV cache are made by
+NVIDIA ModelOpt, which `convert` calls in the container and which downloads text to calibrate on.
+
+All running requests share the KV tokens, prompt and reply; the column after them counts requests
+of 1,000 tokens.
+"""
+
+
+def render_document() -> str:
+    """Return the whole page."""
+    models = load_catalog().values()
+    sections = [_section(model) for model in models]
+    return "\n".join([INTRODUCTION, _summary(list(models)), *sections])
+
+
+def _summary(models: list[ModelEntry]) -> str:
+    lines = [
+        "| model | on | weights a GPU | KV tokens | requests | engine | host memory a worker |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [
+        _summary_row(make_plan(model, plan)) for model in models for plan in model.engine_plans
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _summary_row(plan: CapacityPlan) -> str:
+    cells = (
+        plan.model,
+        describe(plan.engine),
+        f"{plan.rank_weight_bytes / GIB:.2f} GiB",
+        f"{plan.kv_tokens:,}",
+        f"{plan.concurrent_typical_requests:,}",
+        f"{plan.engine_bytes / GIB:.1f} GiB",
+        f"{plan.host_bytes_per_worker / GIB:.0f} GiB",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _section(model: ModelEntry) -> str:
+    builds = [_build(model, plan) for plan in model.engine_plans]
+    return "\n".join([f"## {model.title}", "", *builds])
+
+
+def _build(model: ModelEntry, plan: EnginePlan) -> str:
+    source = Path("checkpoints", model.name)
+    name = f"{model.name}-{plan.gpu.lower()}-tp{plan.tp_size}-{plan.quantization}"
+    checkpoint, engine = Path("converted", name), Path("engines", name)
+    if plan.quantization == "fp8":
+        convert = modelopt_export_command(plan, source, checkpoint)
+    else:
+        convert = [
+            *("python3", "-m", "build_engines", "convert", model.name),
+            *("--checkpoint", str(source), "--output", str(checkpoint)),
+            *("--tp", str(plan.tp_size), "--dtype", plan.dtype),
+            *("--quantization", plan.quantization),
+        ]
+    build = trtllm_build_command(model, plan, checkpoint, engine, workers=plan.tp_size)
+    return "\n".join(
+        [f"### {describe(plan)}", "", "```sh", _shell(convert), _shell(build), "```", ""]
+    )
+
+
+def _shell(command: list[str]) -> str:
+    """Write a command a flag a line; no value of ours needs quotes."""
+    return " ".join(command).replace(" --", " \\\n  --")

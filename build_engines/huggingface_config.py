@@ -1,0 +1,130 @@
+"""The config.json of a Hugging Face checkpoint."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+DEFAULT_THETA = 10000.0
+
+
+class CheckpointError(ValueError):
+    """A checkpoint can not be used; the text says where, why, and what to do."""
+
+
+class HuggingFaceConfig(BaseModel):
+    """What a conversion depends on, under the names of transformers 4 and 5 alike.
+
+    The fields that are fixed here are those whose other values change the arithmetic in a way that
+    the weights and config.json of TensorRT-LLM's classes, as written here, do not express.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    architectures: Annotated[list[str], Field(min_length=1, max_length=1)]
+    num_hidden_layers: PositiveInt
+    hidden_size: PositiveInt
+    intermediate_size: PositiveInt
+    num_attention_heads: PositiveInt
+    num_key_value_heads: PositiveInt
+    head_dim: PositiveInt
+    vocab_size: PositiveInt
+    max_position_embeddings: PositiveInt
+    norm_eps: PositiveFloat = Field(
+        validation_alias=AliasChoices("rms_norm_eps", "layer_norm_eps", "norm_eps")
+    )
+    rope_parameters: dict[str, Any]
+    """`rope_type`, `rope_theta`, `partial_rotary_factor` and what the type adds."""
+    tie_word_embeddings: bool = False
+    hidden_act: Literal["silu"] = "silu"
+    attention_bias: Literal[False] = False
+    mlp_bias: Literal[False] = False
+    use_qkv_bias: Literal[False] = False
+    qk_layernorm: Literal[False] = False
+    use_parallel_residual: Literal[False] = False
+    quantization_config: None = None
+
+    @property
+    def architecture(self) -> str:
+        """The transformers class of the checkpoint."""
+        return self.architectures[0]
+
+    @property
+    def rope_theta(self) -> float:
+        """Base of the rotary frequencies."""
+        return float(self.rope_parameters["rope_theta"])
+
+    @property
+    def rotary_dim(self) -> int:
+        """Lanes of a head that are rotated."""
+        return int(self.head_dim * self.rope_parameters["partial_rotary_factor"])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, content: Any) -> Any:
+        """Supply what older files leave out, as transformers does."""
+        if not isinstance(content, dict):
+            return content
+        filled = dict(content)
+        # huggingface/transformers, src/transformers/modeling_rope_utils.py: transformers 4 wrote
+        # rope_theta and rope_scaling, which win over rope_parameters, where 5 puts everything.
+        rope = dict(content.get("rope_scaling") or content.get("rope_parameters") or {})
+        rope.setdefault("rope_type", rope.get("type", "default"))
+        for name, default in (("rope_theta", DEFAULT_THETA), ("partial_rotary_factor", None)):
+            value = content.get(name)
+            rope.setdefault(name, default if value is None else value)
+        if rope["partial_rotary_factor"] is None:
+            is_partial = "StableLmForCausalLM" in (content.get("architectures") or ())
+            rope["partial_rotary_factor"] = 0.25 if is_partial else 1.0
+        filled["rope_parameters"] = rope
+        heads, hidden = content.get("num_attention_heads"), content.get("hidden_size")
+        if filled.get("num_key_value_heads") is None:
+            filled["num_key_value_heads"] = heads
+        if filled.get("head_dim") is None and heads and hidden:
+            filled["head_dim"] = hidden // heads
+        return filled
+
+    @model_validator(mode="after")
+    def _heads_are_grouped(self) -> Self:
+        if self.num_attention_heads % self.num_key_value_heads:
+            raise ValueError(
+                f"num_key_value_heads {self.num_key_value_heads} does not divide "
+                f"num_attention_heads {self.num_attention_heads}"
+            )
+        return self
+
+
+def read_huggingface_config(checkpoint: Path) -> HuggingFaceConfig:
+    """Read config.json of a Hugging Face checkpoint directory.
+
+    Raises:
+        CheckpointError: there is none, it is malformed, or it describes a variant that can not be
+            converted (biases, quantized weights, a parallel residual).
+    """
+    path = checkpoint / "config.json"
+    try:
+        return HuggingFaceConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: {error.strerror}; give the directory of a Hugging Face checkpoint"
+        ) from error
+    except ValidationError as error:
+        reasons = "; ".join(
+            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
+            for each in error.errors()
+        )
+        raise CheckpointError(f"{path}: not a checkpoint that can be converted: {reasons}") from (
+            error
+        )
+    except ValueError as error:
+        raise CheckpointError(f"{path}: no JSON: {error}") from error

@@ -1,0 +1,101 @@
+"""The command line of `python -m build_engines`."""
+
+import argparse
+from pathlib import Path
+from typing import get_args
+
+from build_engines.plan import choose_engine
+from catalog import EnginePlan, ModelEntry, load_catalog
+from catalog.schema import EngineDtype, GpuName, Quantization
+
+DESCRIPTION = """\
+From a checkpoint's name to a deployment, a step a command: plan, fetch, convert, build, assemble;
+verify tells whether what a step wrote is whole. Give every step the same engine options."""
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the arguments; `command` names the step. Exits with 2 where they are wrong."""
+    parser = argparse.ArgumentParser(prog="python -m build_engines", description=DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    plan = _command(commands, "plan", "compute memory, capacity and disk of an engine")
+    _add_engine_options(plan)
+    plan.add_argument("--json", action="store_true", help="for machines; sizes in bytes")
+
+    fetch = _command(commands, "fetch", "download the Hugging Face checkpoint")
+    _add_paths(fetch, output="directory; a download that stopped is continued")
+    fetch.add_argument("--revision", default="main", help="branch, tag or commit (%(default)s)")
+
+    convert = _command(commands, "convert", "make the TensorRT-LLM checkpoint, a file a rank")
+    _add_paths(convert, checkpoint="Hugging Face checkpoint directory", output="directory to make")
+    _add_engine_options(convert)
+
+    build = _command(commands, "build", "run trtllm-build; needs the GPU and TensorRT-LLM")
+    _add_paths(build, checkpoint="TensorRT-LLM checkpoint directory", output="directory to make")
+    _add_engine_options(build)
+
+    assemble = _command(commands, "assemble", "write the model repository that serves an engine")
+    _add_paths(assemble, checkpoint="Hugging Face checkpoint directory", output="directory to make")
+    assemble.add_argument("--engine", type=Path, required=True, help="engine directory")
+    _add_engine_options(assemble)
+
+    verify = commands.add_parser("verify", help="check a TensorRT-LLM checkpoint or engine")
+    verify.add_argument("directory", type=Path, metavar="DIR")
+    verify.add_argument(
+        "--against", type=Path, metavar="DIR", help="its source, to compare what both compute"
+    )
+
+    commands.add_parser("docs", help="write docs/engine-builds.md from the catalog")
+    return parser.parse_args(arguments)
+
+
+def model_of(options: argparse.Namespace) -> ModelEntry:
+    """Return the catalog's entry for MODEL."""
+    return load_catalog()[options.model]
+
+
+def engine_of(options: argparse.Namespace) -> EnginePlan:
+    """Return the plan that MODEL and the engine options ask for.
+
+    Raises:
+        PlanError: they ask for a context that holds nothing.
+    """
+    return choose_engine(
+        model_of(options),
+        gpu=options.gpu,
+        tp_size=options.tp,
+        quantization=options.quantization,
+        dtype=options.dtype,
+        context=options.context,
+    )
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, summary: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=summary, description=summary)
+    parser.add_argument("model", metavar="MODEL", choices=list(load_catalog()), help="%(choices)s")
+    return parser
+
+
+def _add_paths(parser: argparse.ArgumentParser, output: str, checkpoint: str | None = None) -> None:
+    if checkpoint is not None:
+        parser.add_argument("--checkpoint", type=Path, required=True, help=checkpoint)
+    parser.add_argument("--output", type=Path, required=True, help=output)
+
+
+def _add_engine_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("engine", "what the catalog plans, unless given")
+    group.add_argument("--gpu", choices=get_args(GpuName))
+    group.add_argument("--tp", type=_positive, metavar="N", help="number of GPUs, a rank each")
+    group.add_argument("--quantization", choices=get_args(Quantization))
+    group.add_argument("--dtype", choices=get_args(EngineDtype), help="of what is not quantized")
+    group.add_argument(
+        "--context", type=_positive, metavar="N", help="most tokens of prompt and reply"
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+    return int(text)

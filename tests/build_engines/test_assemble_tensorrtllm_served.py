@@ -1,0 +1,75 @@
+"""A deployment for the container, with only its engine exchanged, on a real tritonserver."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from trtllm_engines import make_engine, use_reference_engine
+
+from build_engines.assemble import assemble_tensorrtllm
+from catalog import load_catalog
+from demo.export import CHECKPOINT
+from launcher.ports import free_ports
+from launcher.server import TritonServer
+
+pytestmark = pytest.mark.server
+
+START_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    directory = tmp_path_factory.mktemp("deployment")
+    model = load_catalog()["llama-3-8b-instruct"]  # the demo checkpoint's architecture
+    engine = make_engine(directory / "engine", model, model.engine, CHECKPOINT)
+    repository = assemble_tensorrtllm(
+        model, model.engine, engine, CHECKPOINT, directory / "deployment"
+    )
+    use_reference_engine(repository, CHECKPOINT)
+    with TritonServer(repository.path, directory / "run", free_ports()) as server:
+        server.wait_until_ready(START_SECONDS)
+        yield server
+
+
+def ask(server: TritonServer, **inputs: object) -> dict[str, Any]:
+    """Send a request to the ensemble; the reply, or the error, as JSON."""
+    request = urllib.request.Request(
+        f"{server.http_url}/v2/models/ensemble/generate_stream",
+        data=json.dumps({"text_input": "Hello", "max_tokens": 8, **inputs}).encode(),
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read().decode()
+    except urllib.error.HTTPError as error:
+        text = error.read().decode()
+    reply: dict[str, Any] = json.loads(text.strip().removeprefix("data: "))
+    return reply
+
+
+def test_the_deployment_answers(server: TritonServer) -> None:
+    reply = ask(server, id="answer")
+    assert reply["text_output"].strip()
+    assert 1 <= reply["sequence_length"] <= 8
+
+
+def test_a_beam_search_within_the_engines_width_answers(server: TritonServer) -> None:
+    assert len(ask(server, id="beams", beam_width=4)["text_output"]) == 4
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"beam_width": 5},
+        {"beam_width": 2, "length_penalty": 2.0},
+        {"beam_width": 2, "early_stopping": 0},
+        {"no_repeat_ngram_size": 2},
+    ],
+)
+def test_what_the_engine_can_not_do_is_refused_by_name(
+    server: TritonServer, inputs: dict[str, object]
+) -> None:
+    *_, name = inputs
+    assert name in ask(server, id=f"refused-{name}", **inputs)["error"]

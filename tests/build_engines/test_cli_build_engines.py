@@ -1,0 +1,161 @@
+"""`python -m build_engines`: results on stdout, reasons on stderr, exit codes 0, 1 and 2."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nvidia_tools import A10G, H100, install
+from tiny_models import checkpoint_of
+
+from build_engines.__main__ import main
+from build_engines.command import MODELOPT_EXPORT
+from build_engines.progress import ProgressBar
+from build_engines.repository import ModelRepository
+
+ZEPHYR = "zephyr-7b-beta"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plan_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "mistral-7b"]) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("mistral-7b on 1 x A10G float16\n")
+    assert "53,152" in output
+
+
+def test_plan_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--gpu", "H100", "--quantization", "fp8", "--context", "8192", "--json"]
+    assert main(["plan", "mistral-7b", *options]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["kv_bytes_per_token"] == 65_536
+    assert plan["engine"]["max_seq_len"] == 8192
+
+
+def test_a_refused_plan_is_an_error_with_the_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "llama-2-70b", "--gpu", "A100-40"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: llama-2-70b: does not fit 2 x A100-40 float16: ")
+    assert "2 x A100-40 int8" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["plan", "gpt-4"], "invalid choice: 'gpt-4'"),
+        (["plan", ZEPHYR, "--gpu", "T4"], "invalid choice: 'T4'"),
+        (["plan", ZEPHYR, "--tp", "0"], "'0' is no positive whole number"),
+        (["build", ZEPHYR, "--output", "engine"], "required: --checkpoint"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_the_module_runs_as_a_program() -> None:
+    command = [sys.executable, "-m", "build_engines", "plan", "llama-2-70b", "--tp", "3"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: llama-2-70b: 3 GPUs can not share")
+
+
+def test_a_checkpoint_becomes_a_deployment_step_by_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, monkeypatch, gpus=[A10G])
+    source = tmp_path / "source"
+    source.mkdir()
+    for path in checkpoint_of(ZEPHYR).iterdir():
+        (source / path.name).symlink_to(path)
+    (source / "tokenizer.json").write_text("{}")
+    converted, engine, deployment = (
+        str(tmp_path / name) for name in ("converted", "engine", "deployment")
+    )
+    engine_options = ["--quantization", "int8", "--context", "2048"]
+    for step in (
+        ["convert", ZEPHYR, "--checkpoint", str(source), "--output", converted, *engine_options],
+        ["verify", converted],
+        ["build", ZEPHYR, "--checkpoint", converted, "--output", engine, *engine_options],
+        ["verify", engine],
+        [
+            *("assemble", ZEPHYR, "--engine", engine, "--checkpoint", str(source)),
+            *("--output", deployment, *engine_options),
+        ],
+    ):
+        assert main(step) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.splitlines()[-1] == f"{deployment}/model_repository"
+    config = ModelRepository(Path(deployment) / "model_repository").read("tensorrt_llm")
+    assert config.parameters["gpt_model_path"].string_value == engine
+    assert main(["assemble", ZEPHYR, "--engine", engine, "--checkpoint", str(source),
+                 "--output", str(tmp_path / "other")]) == 1  # fmt: skip
+    assert "max_seq_len is 2048, planned is 4096" in capsys.readouterr().err
+
+
+def test_converting_to_fp8_is_left_to_modelopt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, monkeypatch, gpus=[H100])
+    step = ["convert", ZEPHYR, "--checkpoint", str(checkpoint_of(ZEPHYR)), "--quantization", "fp8"]
+    output = tmp_path / "fp8"
+    assert main([*step, "--output", str(output)]) == 1
+    assert "an A10G does not compute in FP8; what works: " in capsys.readouterr().err
+    assert main([*step, "--output", str(output), "--gpu", "H100"]) == 1
+    missing = f"{MODELOPT_EXPORT} is not there; run this in the tritonserver container"
+    assert missing in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_a_damaged_checkpoint_is_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, monkeypatch, gpus=[A10G])
+    converted, engine = tmp_path / "converted", tmp_path / "engine"
+    source = str(checkpoint_of(ZEPHYR))
+    assert main(["convert", ZEPHYR, "--checkpoint", source, "--output", str(converted)]) == 0
+    with (converted / "rank0.safetensors").open("r+b") as file:
+        file.seek(-1, io.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, io.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    capsys.readouterr()
+    assert main(["verify", str(converted)]) == 1
+    assert "has changed since the conversion" in capsys.readouterr().out
+    build_step = ["build", ZEPHYR, "--checkpoint", str(converted), "--output", str(engine)]
+    assert main(build_step) == 1
+    assert "has changed since the conversion" in capsys.readouterr().err
+    assert not engine.exists()
+
+
+def test_a_terminal_sees_one_line_that_fills() -> None:
+    output = Terminal()
+    progress = ProgressBar("converting", output)
+    for done in (0, 2**29, 2**30):
+        progress(done, 2**30)
+    lines = output.getvalue().split("\r")
+    assert lines[1].startswith("converting [........................] 0.00 of 1.00 GiB")
+    assert "time left unknown" in lines[1]
+    assert lines[-1].startswith("converting [########################] 1.00 of 1.00 GiB")
+    assert output.getvalue().count("\n") == 1
+
+
+def test_a_log_gets_the_first_and_the_last_state_of_a_short_copy() -> None:
+    output = io.StringIO()
+    progress = ProgressBar("converting", output)
+    for done in range(101):
+        progress(done, 100)
+    assert len(output.getvalue().splitlines()) == 2
+    assert "\r" not in output.getvalue()
