@@ -83,8 +83,9 @@ class ByteFallbackDetokenizer:
                     texts.append(_text_of_run(self._run))
                     self._run.clear()
                 texts.append(piece)
-        text = self._stripped("".join(texts))
-        if text:
+        unstripped = "".join(texts)
+        text = self._stripped(unstripped)
+        if unstripped:  # also where the blank that was stripped is all there was
             self._strips_next_space = False
         return text
 

@@ -40,7 +40,7 @@ Vocabulary = ByteLevelVocabulary | ByteFallbackVocabulary
 
 
 def load_vocabulary(tokenizer_dir: Path) -> Vocabulary:
-    """Read `tokenizer.json`, and the ids that end a reply from `generation_config.json`.
+    """Read `tokenizer.json`, and the ids that end a reply from the checkpoint's configs.
 
     The latter count as special: some checkpoints end replies with more than one id, of which the
     engine leaves all but the first in its output.
@@ -53,10 +53,12 @@ def load_vocabulary(tokenizer_dir: Path) -> Vocabulary:
         tokenizer = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UnsupportedTokenizerError(f"{path}: {error}") from error
+    if (model := tokenizer["model"].get("type", "BPE")) != "BPE":
+        raise UnsupportedTokenizerError(f"{path}: its model is {model}; known is BPE")
     tokens = _token_texts(tokenizer)
     special_ids = frozenset(
         added["id"] for added in tokenizer.get("added_tokens", []) if added["special"]
-    ) | _eos_ids(tokenizer_dir / "generation_config.json")
+    ) | _eos_ids(tokenizer_dir)
     decoders = _decoders(tokenizer.get("decoder"))
     kinds = [decoder["type"] for decoder in decoders]
     if kinds == ["ByteLevel"]:
@@ -85,11 +87,14 @@ def _token_texts(tokenizer: dict[str, Any]) -> dict[int, str]:
     return texts
 
 
-def _eos_ids(path: Path) -> frozenset[int]:
-    if not path.is_file():
-        return frozenset()
-    ids = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-    return frozenset(ids if isinstance(ids, list) else [] if ids is None else [ids])
+def _eos_ids(tokenizer_dir: Path) -> frozenset[int]:
+    """Return all EOS ids of generation_config.json, else of config.json."""
+    for path in (tokenizer_dir / "generation_config.json", tokenizer_dir / "config.json"):
+        if path.is_file():
+            ids = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
+            if ids is not None:
+                return frozenset(ids if isinstance(ids, list) else [ids])
+    return frozenset()
 
 
 def _decoders(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:

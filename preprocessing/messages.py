@@ -31,3 +31,7 @@ def _check_message(where: str, message: Any) -> None:
     for field, value in message.items():
         if not isinstance(value, str):
             raise InvalidRequestError(f"{where}.{field} must be a string")
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair
+            raise InvalidRequestError(f"{where}.{field} is not valid Unicode: {error}") from error

@@ -10,6 +10,11 @@ from preprocessing.messages import parse_messages
 from preprocessing.sampling import Values, check_sampling
 from preprocessing.tokenizer import Tokenizer
 
+# A text with more bytes for each token it may have is refused before the time to tokenize it is
+# spent, in which no other request is served. Words have 4 to 5 bytes a token, long runs of blanks
+# or dashes a few dozen.
+MAX_BYTES_PER_TOKEN = 64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptRequest:
@@ -83,10 +88,13 @@ class Preprocessor:
         return EngineInputs(
             input_ids=input_ids,
             request_output_len=budget,
-            end_id=first_eos if request.end_id is None else request.end_id,
+            end_id=first_eos if request.end_id is None else self._checked_end_id(request.end_id),
             pad_id=self.tokenizer.pad_id if request.pad_id is None else request.pad_id,
-            stop_words=[[eos] for eos in other_eos] + self._encode_words(request.stop_words),
-            bad_words=self._encode_words(request.bad_words),
+            stop_words=[
+                *([eos] for eos in other_eos),
+                *self._encode_words("stop_words", request.stop_words),
+            ],
+            bad_words=self._encode_words("bad_words", request.bad_words),
             sampling=sampling,
         )
 
@@ -99,19 +107,34 @@ class Preprocessor:
 
     def _encode_prompt(self, request: PromptRequest, max_length: int) -> list[int]:
         text, messages = request.text_input, request.messages
-        if (text is None) == (messages is None):
-            raise InvalidRequestError("send either text_input or messages")
-        size = len((text or messages or "").encode())
-        if size > self.tokenizer.max_bytes_per_token * max_length:
-            # Certain before the time to tokenize it is spent.
-            raise InvalidRequestError(
-                f"the prompt has {size} bytes, which is more than {max_length} tokens can hold, "
-                "the most that prompt and reply together may have; shorten it"
-            )
+        if text is not None and messages is not None:
+            raise InvalidRequestError("send either text_input or messages, not both")
         if messages is not None:
-            return self.tokenizer.encode_messages(parse_messages(messages))
-        return self.tokenizer.encode_text(text or "")
+            text = self.tokenizer.render(parse_messages(messages))
+        elif text is None:
+            raise InvalidRequestError("send text_input or messages")
+        _check_size("the prompt", [text], max_length)
+        # The chat template has written the special tokens itself.
+        return self.tokenizer.encode(text, add_special_tokens=messages is None)
 
-    def _encode_words(self, words: list[str]) -> list[list[int]]:
-        encoded = (self.tokenizer.encode_word(word) for word in words if word)
+    def _encode_words(self, name: str, words: list[str]) -> list[list[int]]:
+        _check_size(name, words, self.max_seq_len)
+        encoded = (self.tokenizer.encode(word, add_special_tokens=False) for word in words if word)
         return [ids for ids in encoded if ids]
+
+    def _checked_end_id(self, end_id: int) -> int:
+        if not -1 <= end_id < self.tokenizer.vocab_size:
+            raise InvalidRequestError(
+                f"end_id is {end_id}; it must be a token id below {self.tokenizer.vocab_size}, "
+                "or -1 for none"
+            )
+        return end_id
+
+
+def _check_size(name: str, texts: list[str], max_tokens: int) -> None:
+    size = sum(len(text.encode()) for text in texts)
+    if size > MAX_BYTES_PER_TOKEN * max_tokens:
+        raise InvalidRequestError(
+            f"{name} has {size} bytes, which is more than {max_tokens} tokens can hold, the most "
+            "that prompt and reply together may have; shorten it"
+        )

@@ -29,13 +29,16 @@ RANGES: dict[str, Range] = {
     "frequency_penalty": Range(lambda _: True, "a finite number"),
     "min_tokens": Range(lambda value: value >= 0, "0 or more"),
     "no_repeat_ngram_size": Range(lambda value: value >= 0, "0 or more; 0 is off"),
-    "length_penalty": Range(lambda _: True, "a finite number"),
+    "length_penalty": Range(lambda value: value >= 0, "0 or more"),
     "early_stopping": Range(lambda value: value in (0, 1, 2), "0, 1 or 2 (never)"),
     "num_return_sequences": Range(
         lambda value: value == 1, "1; send as many requests, each with a seed of its own"
     ),
     "seed": Range(lambda _: True, "a number"),
 }
+
+BEAM_SEARCH_VALUES = ("length_penalty", "early_stopping")
+"""Without effect where there is one beam."""
 
 
 def check_sampling(values: Values, max_beam_width: int, engine: EngineName, stream: bool) -> Values:
@@ -56,8 +59,12 @@ def check_sampling(values: Values, max_beam_width: int, engine: EngineName, stre
             raise InvalidRequestError(f"{name} is {value:g}; it must be {RANGES[name].text}")
     beam_width = values.get("beam_width", 1)
     _check_beams(beam_width, max_beam_width, stream)
-    defaults = BEAM_DEFAULTS[engine] if beam_width > 1 else {}
-    forwarded = {**defaults, **values}
+    if beam_width > 1:
+        forwarded = {**BEAM_DEFAULTS[engine], **values}
+    else:
+        forwarded = {
+            name: value for name, value in values.items() if name not in BEAM_SEARCH_VALUES
+        }
     forwarded.pop("num_return_sequences", None)
     for name, fixed in FIXED_VALUES[engine].items():
         value = forwarded.pop(name, fixed)

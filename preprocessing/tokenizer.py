@@ -35,15 +35,10 @@ class Tokenizer:
             raise TokenizerError(f"{directory}: neither its configs nor its tokenizer name an EOS")
         pad_id = self._tokenizer.pad_token_id
         self.pad_id: int = self.eos_ids[0] if pad_id is None else pad_id
-        self.max_bytes_per_token = max(len(token.encode()) for token in self._tokenizer.get_vocab())
-        """Bytes of text that one token stands for, at most."""
+        self.vocab_size = len(self._tokenizer)
 
-    def encode_text(self, text: str) -> list[int]:
-        """Encode a prompt that is continued as it stands, after the special tokens (BOS)."""
-        return list(self._tokenizer(text, verbose=False)["input_ids"])
-
-    def encode_messages(self, messages: list[dict[str, str]]) -> list[int]:
-        """Encode a conversation; the chat template itself writes the special tokens.
+    def render(self, messages: list[dict[str, str]]) -> str:
+        """Return a conversation as one prompt, special tokens and the reply's heading in it.
 
         Raises:
             InvalidRequestError: the checkpoint has no template, or the template refuses.
@@ -54,18 +49,20 @@ class Tokenizer:
                 "send the whole prompt as text_input"
             )
         try:
-            text = self._tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=True
+            return str(
+                self._tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True
+                )
             )
         except TemplateError as error:
             raise InvalidRequestError(
                 f"the chat template of this model refuses the messages: {error}"
             ) from error
-        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def encode_word(self, word: str) -> list[int]:
-        """Encode a stop or bad word, without special tokens."""
-        return list(self._tokenizer(word, add_special_tokens=False, verbose=False)["input_ids"])
+    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        """Encode a text, after BOS where `add_special_tokens` and the checkpoint has it so."""
+        encoding = self._tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)
+        return list(encoding["input_ids"])
 
 
 def _eos_ids(directory: Path) -> list[int]:
@@ -73,7 +70,10 @@ def _eos_ids(directory: Path) -> list[int]:
     for name in ("generation_config.json", "config.json"):
         path = directory / name
         if path.is_file():
-            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            try:
+                content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise TokenizerError(f"{path}: {error}") from error
             if ids := _ids(content.get("eos_token_id")):
                 return ids
     return []

@@ -16,6 +16,7 @@ FAMILIES: dict[str, Callable[[Path], Tokenizer]] = {
     "byte-level": save_byte_level_bpe,
     "sentencepiece": save_sentencepiece_bpe,
 }
+BLANKS = {"byte-level": "Ġ", "sentencepiece": "▁"}
 Family = tuple[Tokenizer, Vocabulary]
 
 
@@ -26,6 +27,12 @@ def families(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Family]:
         directory = tmp_path_factory.mktemp(name)
         loaded[name] = save(directory), load_vocabulary(directory)
     return loaded
+
+
+def blank_of(tokenizer: Tokenizer, name: str) -> int:
+    blank = tokenizer.token_to_id(BLANKS[name])
+    assert blank is not None
+    return blank
 
 
 def chunks_of(tokens: list[int], sizes: list[int]) -> list[list[int]]:
@@ -53,14 +60,15 @@ def assert_pieces_are_the_text(
 def test_pieces_of_random_tokens_are_the_text_of_all(
     families: dict[str, Family], name: str, data: st.DataObject
 ) -> None:
-    size = families[name][0].get_vocab_size()
-    any_token = st.integers(0, size - 1)
-    # Bytes that are no character by themselves are what breaks a detokenizer: half of the
-    # sequences are made mostly of them, in both families at the low ids.
-    byte_heavy = st.one_of(st.integers(3, 259), st.integers(3, 259), any_token)
-    tokens = data.draw(
-        st.one_of(st.lists(any_token, max_size=30), st.lists(byte_heavy, max_size=30))
-    )
+    tokenizer = families[name][0]
+    any_token = st.integers(0, tokenizer.get_vocab_size() - 1)
+    # What breaks a detokenizer: bytes that are no character by themselves (in both families at the
+    # low ids), blanks that come alone, special tokens between them. Half of the sequences are
+    # made mostly of those.
+    single_bytes = st.integers(3, 259)
+    special_or_blank = st.sampled_from([0, 1, 2, blank_of(tokenizer, name)])
+    hard = st.one_of(single_bytes, single_bytes, special_or_blank, any_token)
+    tokens = data.draw(st.one_of(st.lists(any_token, max_size=30), st.lists(hard, max_size=30)))
     sizes = data.draw(st.lists(st.integers(0, 8), max_size=12))
     assert_pieces_are_the_text(families[name], tokens, sizes, data.draw(st.booleans()))
 
@@ -110,3 +118,11 @@ def test_the_first_blank_alone_is_stripped(families: dict[str, Family]) -> None:
     detokenizer = detokenizer_of(vocabulary, skip_special_tokens=True)
     wind = tokenizer.encode("wind", add_special_tokens=False).ids
     assert [detokenizer.push(wind), detokenizer.push(wind)] == ["wind", " wind"]
+
+
+def test_a_blank_that_comes_alone_is_the_first_one(families: dict[str, Family]) -> None:
+    tokenizer, vocabulary = families["sentencepiece"]
+    detokenizer = detokenizer_of(vocabulary, skip_special_tokens=True)
+    wind = tokenizer.encode("wind", add_special_tokens=False).ids
+    blank = blank_of(tokenizer, "sentencepiece")
+    assert [detokenizer.push([blank]), detokenizer.push(wind)] == ["", " wind"]

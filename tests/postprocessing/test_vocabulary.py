@@ -20,6 +20,12 @@ def test_all_eos_ids_count_as_special(tmp_path: Path) -> None:
     assert load_vocabulary(tmp_path).special_ids == {0, 1, 300}
 
 
+def test_the_eos_ids_of_the_model_config_count_where_there_is_no_other(tmp_path: Path) -> None:
+    save_byte_level_bpe(tmp_path)
+    (tmp_path / "config.json").write_text('{"eos_token_id": [0, 301]}')
+    assert load_vocabulary(tmp_path).special_ids == {0, 1, 301}
+
+
 def test_a_missing_tokenizer_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedTokenizerError, match=r"tokenizer\.json"):
         load_vocabulary(tmp_path)
@@ -38,4 +44,11 @@ def test_a_tokenizer_of_no_known_family_is_refused(
     save_byte_level_bpe(tmp_path)
     change_tokenizer(tmp_path, decoder=decoder)
     with pytest.raises(UnsupportedTokenizerError, match=reason):
+        load_vocabulary(tmp_path)
+
+
+def test_a_model_that_is_no_bpe_is_refused(tmp_path: Path) -> None:
+    save_byte_level_bpe(tmp_path)
+    change_tokenizer(tmp_path, model={"type": "Unigram", "vocab": [["<unk>", 0.0]]})
+    with pytest.raises(UnsupportedTokenizerError, match="its model is Unigram; known is BPE"):
         load_vocabulary(tmp_path)

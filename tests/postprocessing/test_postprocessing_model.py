@@ -1,0 +1,100 @@
+"""The `postprocessing` model inside a real tritonserver."""
+
+import random
+from collections import defaultdict
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton_grpc
+from tokenizers import Tokenizer
+
+from build_engines.assemble import COMMITTED
+from launcher.server import TritonServer
+
+pytestmark = pytest.mark.server
+
+NUM_STREAMS = 16
+NUM_TOKENS = 60
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return Tokenizer.from_file(
+        str(COMMITTED.path.parent / "demo" / "checkpoint" / "tokenizer.json")
+    )
+
+
+def inputs_of(beams: list[list[int]], arrival: int | None) -> list[triton_grpc.InferInput]:
+    longest = max(len(tokens) for tokens in beams)
+    padded = [tokens + [-1] * (longest - len(tokens)) for tokens in beams]
+    tensors = {
+        "TOKENS_BATCH": ("INT32", np.array([padded], np.int32).reshape(1, len(beams), longest)),
+        "SEQUENCE_LENGTH": ("INT32", np.array([[len(tokens) for tokens in beams]], np.int32)),
+    }
+    if arrival is not None:
+        tensors["ARRIVAL_TIME_NS"] = ("INT64", np.array([[arrival]], np.int64))
+    return [
+        triton_grpc.InferInput(name, list(values.shape), dtype).set_data_from_numpy(values)
+        for name, (dtype, values) in tensors.items()
+    ]
+
+
+def texts_of(result: triton_grpc.InferResult, name: str) -> list[str]:
+    return [text.decode() for text in result.as_numpy(name)[0]]
+
+
+def test_interleaved_streams_come_out_whole_and_in_order(
+    triton: TritonServer, tokenizer: Tokenizer
+) -> None:
+    rng = random.Random(0)
+    size = tokenizer.get_vocab_size()
+    streams = [[rng.randrange(size) for _ in range(NUM_TOKENS)] for _ in range(NUM_STREAMS)]
+    # One token a response, then the end: a response without any.
+    sent = [
+        (number, streams[number][step : step + 1])
+        for step in range(NUM_TOKENS + 1)
+        for number in rng.sample(range(NUM_STREAMS), NUM_STREAMS)
+    ]
+    received: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+    with triton_grpc.InferenceServerClient(triton.grpc_address) as client:
+        client.start_stream(lambda result, error: received.put((result, error)))
+        for number, tokens in sent:  # none waits for the one before
+            client.async_stream_infer(
+                "postprocessing", inputs_of([tokens], arrival=7), request_id=str(number)
+            )
+        texts: defaultdict[str, str] = defaultdict(str)
+        for _ in sent:
+            result, error = received.get(timeout=30)
+            assert error is None, error
+            texts[result.get_response().id] += texts_of(result, "OUTPUT")[0]
+        client.stop_stream()
+    assert dict(texts) == {
+        str(number): tokenizer.decode(tokens) for number, tokens in enumerate(streams)
+    }
+
+
+def test_a_whole_reply_needs_no_arrival_time_and_has_a_text_for_each_beam(
+    triton: TritonServer, tokenizer: Tokenizer
+) -> None:
+    beams = [tokenizer.encode(text).ids for text in ("a gentle breeze", "wind")]
+    with triton_grpc.InferenceServerClient(triton.grpc_address) as client:
+        result = client.infer("postprocessing", inputs_of(beams, arrival=None))
+    assert texts_of(result, "OUTPUT") == ["a gentle breeze", "wind"]
+    assert texts_of(result, "PENDING") == ["", ""]
+
+
+@pytest.mark.parametrize(("skip", "text"), [(True, ""), (False, "<|endoftext|>")])
+def test_the_request_says_whether_special_tokens_show(
+    triton: TritonServer, tokenizer: Tokenizer, skip: bool, text: str
+) -> None:
+    end = tokenizer.token_to_id("<|endoftext|>")
+    assert end is not None
+    with triton_grpc.InferenceServerClient(triton.grpc_address) as client:
+        result = client.infer(
+            "postprocessing",
+            inputs_of([[end]], arrival=None),
+            parameters={"skip_special_tokens": skip},
+        )
+    assert texts_of(result, "OUTPUT") == [text]
