@@ -84,6 +84,7 @@ class HuggingFaceConfig(BaseModel):
             value = content.get(name)
             rope.setdefault(name, default if value is None else value)
         if rope["partial_rotary_factor"] is None:
+            # The default of transformers' StableLmConfig; the other classes rotate every lane.
             is_partial = "StableLmForCausalLM" in (content.get("architectures") or ())
             rope["partial_rotary_factor"] = 0.25 if is_partial else 1.0
         filled["rope_parameters"] = rope

@@ -11,6 +11,7 @@ from build_engines.layout import plan_layout
 from build_engines.manifest import MANIFEST_NAME, Manifest, ManifestError, digest
 from build_engines.rank_files import Progress, rank_file
 from build_engines.safetensors_file import SafetensorsError, TensorInfo, read_header
+from build_engines.split import Shape
 from build_engines.trtllm_config import (
     CONFIG_NAME,
     GptConfig,
@@ -124,7 +125,8 @@ def _verify_checkpoint(report: Verification) -> None:
         except SafetensorsError as error:
             report.problems.append(str(error))
             continue
-        report.problems += [f"{name}: {each}" for each in _tensor_problems(tensors, config)]
+        problems = _tensor_problems(tensors, config, layout.shapes)
+        report.problems += [f"{name}: {each}" for each in problems]
 
 
 def _file_problems(directory: Path, names: list[str]) -> Iterator[str]:
@@ -139,10 +141,9 @@ def _file_problems(directory: Path, names: list[str]) -> Iterator[str]:
 
 
 def _tensor_problems(
-    tensors: dict[str, TensorInfo], config: LlamaConfig | GptConfig
+    tensors: dict[str, TensorInfo], config: LlamaConfig | GptConfig, shapes: dict[str, Shape]
 ) -> Iterator[str]:
     """TensorRT-LLM refuses wrong shapes, but takes over wrong types with no more than a warning."""
-    shapes = plan_layout(config).shapes
     is_fp8 = config.quantization.quant_algo == "FP8"
     for name, shape in shapes.items():
         # ModelOpt leaves the embedding table and the output matrix as they are.

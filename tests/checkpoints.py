@@ -26,7 +26,7 @@ def make_stablelm(
 ) -> Path:
     """StableLM 3B in small: partial rotary 0.25, head size 80.
 
-    With `norm_and_parallel` as StableLM 2 12B: norms per head, parallel residual, fewer KV heads.
+    With `norm_and_parallel` as StableLM 2: norms per head, parallel residual, GQA, biases.
     """
     config = StableLmConfig(
         vocab_size=vocab_size,
@@ -41,7 +41,7 @@ def make_stablelm(
             "rope_theta": 10000.0,
             "partial_rotary_factor": 0.25,
         },
-        use_qkv_bias=not norm_and_parallel,
+        use_qkv_bias=norm_and_parallel,
         qk_layernorm=norm_and_parallel,
         use_parallel_residual=norm_and_parallel,
         bos_token_id=0,

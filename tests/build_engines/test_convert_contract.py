@@ -56,7 +56,16 @@ def test_the_70b_on_two_ranks_has_the_known_size(tmp_path: Path) -> None:
     assert layout.elements_per_rank == 34_620_055_552
 
 
-@pytest.mark.parametrize(("name", "tp_size"), [("stablelm-zephyr-3b", 2), ("mistral-7b-v0.1", 1)])
+@pytest.mark.parametrize(
+    ("name", "tp_size"),
+    [
+        ("stablelm-zephyr-3b", 2),
+        ("zephyr-7b-beta", 1),
+        ("mistral-7b-v0.1", 1),
+        ("llama-3-8b-instruct", 1),
+        ("llama-2-70b", 2),
+    ],
+)
 def test_one_layer_of_the_real_size_is_written_as_planned(
     tmp_path: Path, name: str, tp_size: int
 ) -> None:

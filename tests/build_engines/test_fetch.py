@@ -73,6 +73,7 @@ def test_a_connection_that_breaks_is_taken_up_at_the_same_byte(
 
 def test_after_a_failure_only_what_is_missing_is_fetched(flaky_hub: Hub, tmp_path: Path) -> None:
     flaky_hub.breaks = 1000
+    (tmp_path / "snapshot.json").write_text("of another commit")
     with pytest.raises(FetchError, match="run this again"):
         fetch(MODEL, tmp_path, endpoint=flaky_hub.url)
     assert not (tmp_path / "model.safetensors").exists()
