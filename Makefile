@@ -1,5 +1,4 @@
 PYTHON ?= python3
-VENV ?= .venv
 HOST ?= 127.0.0.1
 PORT ?= 8000
 TRITON_GRPC_PORT ?= 8001
@@ -7,13 +6,22 @@ TRITON_HTTP_PORT ?= 8010
 TRITON_METRICS_PORT ?= 8002
 MODEL ?=
 CHECKPOINT ?=
+REPOSITORY ?=
 DTYPE ?= float32
 # For plan and build: --gpu, --tp, --quantization, --dtype, --context.
 ENGINE_OPTIONS ?=
 
-# What the recipes run by name must be found in the environment first.
-BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
+# In the container: the environment of its TensorRT-LLM, whose versions stay as they are.
+VENV ?= /opt/venv-tritonserver
+INSTALL = $(BIN)/pip install --quiet --editable .
+else
+VENV ?= .venv
+INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
+	--constraint constraints.txt --editable '.[models,embedded,dev]'
+endif
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test lint format plan build bench bench-convert clean
@@ -27,16 +35,15 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@echo "installing into $(VENV); the first time takes a minute or two"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "$(PYTHON) is not Python 3.11 to 3.13; choose one with PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-		--editable '.[models,embedded,dev]'
+	@$(INSTALL)
 	@touch $@
 
-serve: $(INSTALLED) ## Serve all models from the demo checkpoint, or MODEL=name CHECKPOINT=dir
+serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPOSITORY=dir
 	@exec $(BIN)/python scripts/serve.py --host $(HOST) --port $(PORT) \
 		--triton-grpc-port $(TRITON_GRPC_PORT) --triton-http-port $(TRITON_HTTP_PORT) \
 		--triton-metrics-port $(TRITON_METRICS_PORT) \
 		$(if $(MODEL),--model '$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
+		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
 		--dtype $(DTYPE)
 
 test: lint ## Run the linters and every test, those on a real tritonserver included

@@ -114,16 +114,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--triton-http-port", type=int, default=8010)
     parser.add_argument("--triton-metrics-port", type=int, default=8002)
     parser.add_argument("--model", choices=list(load_catalog()), help="serve this model alone")
-    parser.add_argument("--checkpoint", type=Path, help="its Hugging Face checkpoint directory")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--checkpoint", type=Path, help="its Hugging Face checkpoint directory")
+    source.add_argument("--repository", type=Path, help="its assembled model repository")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
     arguments = parser.parse_args()
-    if arguments.checkpoint and not arguments.model:
-        parser.error("--checkpoint needs --model: the catalog name of the model it is (MODEL=...)")
+    for name in ("checkpoint", "repository"):
+        if getattr(arguments, name) and not arguments.model:
+            parser.error(f"--{name} needs --model: the catalog name of the model it is (MODEL=...)")
     return arguments
 
 
 def model_repository(arguments: argparse.Namespace, destination: Path) -> ModelRepository:
-    """Return the repository to serve: the committed one, or one made for a checkpoint."""
+    """Return the repository to serve: a given one, one for a checkpoint, or the committed one."""
+    if arguments.repository is not None:
+        return ModelRepository(arguments.repository)
     if arguments.checkpoint is None:
         return COMMITTED
     model = load_catalog()[arguments.model]

@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ pytestmark = pytest.mark.server
 START_SECONDS = 120
 
 
-MAKERS = {"StableLmForCausalLM": make_stablelm, "MistralForCausalLM": make_mistral}
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "StableLmForCausalLM": make_stablelm,
+    "MistralForCausalLM": make_mistral,
+}
 
 
 def make_checkpoint(directory: Path, model: ModelEntry) -> Path:
