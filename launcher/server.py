@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from launcher.command import HOST, triton_command
 from launcher.installation import find_installation
 from launcher.ports import TritonPorts
 
-HOST = "127.0.0.1"
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the Python backend keeps its regions
 STOP_GRACE_SECONDS = 15.0
 KILL_SECONDS = 5.0
@@ -37,12 +37,23 @@ class TritonStartError(RuntimeError):
 class TritonServer:
     """One tritonserver on loopback, its log in a file, its shared memory under its own prefix."""
 
-    def __init__(self, model_repository: Path, run_directory: Path, ports: TritonPorts):
+    def __init__(
+        self, model_repository: Path, run_directory: Path, ports: TritonPorts, world_size: int = 1
+    ):
+        """Describe a server; nothing runs until `start`.
+
+        Args:
+            model_repository: the directory to serve.
+            run_directory: where its log and its backends go (created if missing).
+            ports: where it listens.
+            world_size: tensor parallel ranks of the engine in it; one server runs for each.
+        """
         self.ports = ports
         self.log_path = run_directory / "triton.log"
         self._model_repository = model_repository.resolve()
         self._run_directory = run_directory
         self.shared_memory_prefix = f"aeolus_{uuid.uuid4().hex[:12]}_"
+        self._world_size = world_size
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,20 +84,14 @@ class TritonServer:
         """
         self._run_directory.mkdir(parents=True, exist_ok=True)
         installation = find_installation(self._run_directory)
-        command = [
-            str(installation.executable),
-            f"--model-repository={self._model_repository}",
-            f"--backend-directory={installation.backend_directory}",
-            f"--backend-config=python,shm-region-prefix-name={self.shared_memory_prefix}",
-            "--disable-auto-complete-config",
-            f"--grpc-address={HOST}",
-            f"--grpc-port={self.ports.grpc}",
-            f"--http-address={HOST}",
-            f"--http-port={self.ports.http}",
-            f"--metrics-address={HOST}",
-            f"--metrics-port={self.ports.metrics}",
-            f"--exit-timeout-secs={int(STOP_GRACE_SECONDS) - 5}",
-        ]
+        command = triton_command(
+            installation,
+            self._model_repository,
+            self.ports,
+            self.shared_memory_prefix,
+            exit_timeout_seconds=int(STOP_GRACE_SECONDS) - 5,
+            world_size=self._world_size,
+        )
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
                 command,

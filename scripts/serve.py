@@ -15,11 +15,12 @@ from types import FrameType
 import uvicorn
 
 from build_engines.assemble import COMMITTED, assemble_reference
+from build_engines.engine_config import EngineError, read_engine
 from build_engines.repository import ModelRepository, RepositoryError
 from catalog import load_catalog
+from launcher.command import HOST as TRITON_HOST
 from launcher.installation import InstallationError
 from launcher.ports import PortTakenError, TritonPorts, require_free
-from launcher.server import HOST as TRITON_HOST
 from launcher.server import TritonServer, TritonStartError
 from shim.app import create_app
 from shim.settings import Settings
@@ -94,11 +95,18 @@ def main() -> int:
         require_free(TRITON_HOST, ports.http, "TRITON_HTTP_PORT")
         require_free(TRITON_HOST, ports.metrics, "TRITON_METRICS_PORT")
         repository = model_repository(arguments, run_directory / "model_repository")
-        with TritonServer(repository.path, run_directory, ports) as triton:
+        ranks = world_size(repository)
+        with TritonServer(repository.path, run_directory, ports, ranks) as triton:
             print(f"loading models; the log is {triton.log_path}", flush=True)
             triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
             return serve(arguments, triton)
-    except (InstallationError, PortTakenError, RepositoryError, TritonStartError) as error:
+    except (
+        EngineError,
+        InstallationError,
+        PortTakenError,
+        RepositoryError,
+        TritonStartError,
+    ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -133,6 +141,12 @@ def model_repository(arguments: argparse.Namespace, destination: Path) -> ModelR
         return COMMITTED
     model = load_catalog()[arguments.model]
     return assemble_reference(model, arguments.checkpoint, destination, arguments.dtype)
+
+
+def world_size(repository: ModelRepository) -> int:
+    """Return how many ranks the engine of a repository has; the reference engine has one."""
+    engine = repository.read("tensorrt_llm").parameters["gpt_model_path"].string_value
+    return read_engine(Path(engine)).pretrained_config.mapping.world_size if engine else 1
 
 
 def serve(arguments: argparse.Namespace, triton: TritonServer) -> int:

@@ -1,0 +1,44 @@
+"""How a tritonserver is started: alone, or one for each rank of a tensor parallel engine."""
+
+from pathlib import Path
+
+from launcher.command import triton_command
+from launcher.installation import TritonInstallation
+from launcher.ports import TritonPorts
+
+INSTALLATION = TritonInstallation(
+    executable=Path("/opt/tritonserver/bin/tritonserver"),
+    backend_directory=Path("/opt/tritonserver/backends"),
+    environment={},
+)
+
+
+def command(world_size: int) -> list[str]:
+    return triton_command(
+        INSTALLATION, Path("/models"), TritonPorts(8001, 8010, 8002), "aeolus_x_", 10, world_size
+    )
+
+
+def test_one_rank_is_a_plain_server() -> None:
+    arguments = command(1)
+    assert arguments[0] == "/opt/tritonserver/bin/tritonserver"
+    assert "--grpc-port=8001" in arguments
+    assert "--model-control-mode=explicit" not in arguments
+
+
+def test_two_ranks_are_two_servers_of_which_one_serves() -> None:
+    arguments = command(2)
+    assert arguments[:4] == ["mpirun", "--allow-run-as-root", "-n", "1"]
+    split = arguments.index(":")
+    leader, follower = arguments[4:split], arguments[split + 1 :]
+    assert follower[:2] == ["-n", "1"]
+    assert "--model-control-mode=explicit" not in leader
+    assert follower[-2:] == ["--model-control-mode=explicit", "--load-model=tensorrt_llm"]
+
+
+def test_each_rank_has_shared_memory_of_its_own_under_one_prefix() -> None:
+    prefixes = [each for each in command(2) if "shm-region-prefix-name" in each]
+    assert prefixes == [
+        "--backend-config=python,shm-region-prefix-name=aeolus_x_0_",
+        "--backend-config=python,shm-region-prefix-name=aeolus_x_1_",
+    ]
