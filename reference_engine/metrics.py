@@ -25,6 +25,7 @@ class EngineMetrics:
 
     def __init__(self, make_gauge: Callable[[str, str, str], Gauge]):
         """Make the gauges; `make_gauge` is given family, label and label value."""
+        self._reported: EngineStatistics | None = None
         self._requests = {
             kind: make_gauge(REQUEST_FAMILY, "request_type", kind)
             for kind in ("active", "max", "scheduled", "waiting")
@@ -35,7 +36,13 @@ class EngineMetrics:
         }
 
     def report(self, statistics: EngineStatistics) -> None:
-        """Set every gauge; a block of the reference engine's cache is one token."""
+        """Set every gauge; a block of the reference engine's cache is one token.
+
+        Nothing is done where nothing changed: each gauge is a round trip to the server.
+        """
+        if statistics == self._reported:
+            return
+        self._reported = statistics
         self._requests["active"].set(statistics.active)
         self._requests["max"].set(statistics.max_requests)
         self._requests["scheduled"].set(statistics.scheduled)
