@@ -13,25 +13,25 @@ import tritonclient.grpc.aio as triton
 
 from client.generation import GenerationRequest
 
-SCALARS: tuple[tuple[str, str, str], ...] = (
-    # field of GenerationRequest, tensor, Triton dtype
-    ("max_tokens", "max_tokens", "INT32"),
-    ("max_length", "max_length", "INT32"),
-    ("stream", "stream", "BOOL"),
-    ("beam_width", "beam_width", "INT32"),
-    ("temperature", "temperature", "FP32"),
-    ("top_k", "top_k", "INT32"),
-    ("top_p", "top_p", "FP32"),
-    ("seed", "seed", "UINT64"),
-    ("repetition_penalty", "repetition_penalty", "FP32"),
-    ("presence_penalty", "presence_penalty", "FP32"),
-    ("frequency_penalty", "frequency_penalty", "FP32"),
-    ("min_tokens", "min_tokens", "INT32"),
-    ("no_repeat_ngram_size", "no_repeat_ngram_size", "INT32"),
-    ("length_penalty", "length_penalty", "FP32"),
-    ("early_stopping", "early_stopping", "INT32"),
-    ("exclude_input_in_output", "exclude_input_in_output", "BOOL"),
-)
+# Triton dtype of each field of GenerationRequest that is the tensor of its own name.
+SCALARS = {
+    "max_tokens": "INT32",
+    "max_length": "INT32",
+    "stream": "BOOL",
+    "beam_width": "INT32",
+    "temperature": "FP32",
+    "top_k": "INT32",
+    "top_p": "FP32",
+    "seed": "UINT64",
+    "repetition_penalty": "FP32",
+    "presence_penalty": "FP32",
+    "frequency_penalty": "FP32",
+    "min_tokens": "INT32",
+    "no_repeat_ngram_size": "INT32",
+    "length_penalty": "FP32",
+    "early_stopping": "INT32",
+    "exclude_input_in_output": "BOOL",
+}
 NUMPY_TYPES = {
     "BOOL": np.bool_,
     "BYTES": np.object_,
@@ -50,8 +50,8 @@ def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
         )
     if request.text_input is not None:
         tensors.append(_input("text_input", "BYTES", request.text_input.encode()))
-    for field, name, dtype in SCALARS:
-        value = getattr(request, field)
+    for name, dtype in SCALARS.items():
+        value = getattr(request, name)
         if value is not None:
             tensors.append(_input(name, dtype, value))
     return tensors

@@ -23,7 +23,6 @@ class Tokenizer:
         Raises:
             TokenizerError: there is no tokenizer in it, or no id that ends a reply is known.
         """
-        self.directory = directory
         try:
             self._tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
                 directory, local_files_only=True, trust_remote_code=False

@@ -12,6 +12,7 @@ from reference_engine.tensors import (
     counts_asked,
     request_from_tensors,
     tensors_from_event,
+    wants_perf_metrics,
 )
 
 
@@ -36,15 +37,12 @@ class EngineCall:
         Raises:
             RequestRefusedError: a tensor is missing or malformed.
         """
-        wants_perf_metrics = "return_perf_metrics" in tensors and bool(
-            tensors["return_perf_metrics"].any()
-        )
         return cls(
             request=request_from_tensors(
                 tensors, request_id, exclude_input_in_output=exclude_input_in_output
             ),
             counts=counts_asked(tensors),
-            arrival_time_ns=time.monotonic_ns() if wants_perf_metrics else None,
+            arrival_time_ns=time.monotonic_ns() if wants_perf_metrics(tensors) else None,
         )
 
     def tensors_of(self, event: TokenEvent) -> dict[str, Tensor]:

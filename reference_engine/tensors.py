@@ -76,6 +76,11 @@ def request_from_tensors(
     )
 
 
+def wants_perf_metrics(tensors: Tensors) -> bool:
+    """Say whether every response is to carry performance metrics."""
+    return _flag(tensors, "return_perf_metrics")
+
+
 def counts_asked(tensors: Tensors) -> frozenset[str]:
     """Return which of `COUNTS` the request wants in every response (`return_<name>`)."""
     return frozenset(name for name in COUNTS if _flag(tensors, f"return_{name}"))

@@ -1,6 +1,7 @@
 """Preprocessors over small tokenizers of the two families."""
 
 import json
+from pathlib import Path
 
 import pytest
 from tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
@@ -12,12 +13,18 @@ MAX_BEAM_WIDTH = 4
 
 
 @pytest.fixture(scope="session")
-def chat(tmp_path_factory: pytest.TempPathFactory) -> Preprocessor:
+def chat_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Byte-level BPE with a chat template and two EOS ids."""
     directory = tmp_path_factory.mktemp("chat")
     save_byte_level_bpe(directory)
     (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": [0, 7]}))
-    return Preprocessor.load(directory, MAX_SEQ_LEN, MAX_BEAM_WIDTH, "reference")
+    return directory
+
+
+@pytest.fixture(scope="session")
+def chat(chat_directory: Path) -> Preprocessor:
+    """The preprocessor of `chat_directory`."""
+    return Preprocessor.load(chat_directory, MAX_SEQ_LEN, MAX_BEAM_WIDTH, "reference")
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,10 @@ def test_a_raw_prompt_begins_with_bos(base: Preprocessor) -> None:
     assert ids.count(1) == 1
 
 
-def test_a_conversation_goes_through_the_chat_template_once(chat: Preprocessor) -> None:
-    hugging_face = AutoTokenizer.from_pretrained(chat.tokenizer.directory)
+def test_a_conversation_goes_through_the_chat_template_once(
+    chat: Preprocessor, chat_directory: Path
+) -> None:
+    hugging_face = AutoTokenizer.from_pretrained(chat_directory)
     expected = hugging_face.apply_chat_template(
         CONVERSATION, add_generation_prompt=True, return_dict=False
     )
