@@ -86,6 +86,7 @@ class Scheduler:
                 return None
             sequence = self._waiting.popleft()
             sequence.status = SequenceStatus.RUNNING
+            sequence.times.mark_scheduled()
             self._running.append(sequence)
             return sequence
 

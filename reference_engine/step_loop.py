@@ -4,6 +4,7 @@ import logging
 
 import torch
 
+from reference_engine import decoding
 from reference_engine.batch import Batch
 from reference_engine.interface import TokenEvent
 from reference_engine.model_runner import ModelRunner
@@ -56,7 +57,7 @@ class StepLoop:
             if sequence.is_prefilled:
                 self._prefilling = None
                 self._batch.add(sequence)
-                self._advance(sequence, logits)
+                self._advance([(sequence, logits)])
 
     def _decode(self) -> None:
         if len(self._batch) == 0:
@@ -66,17 +67,22 @@ class StepLoop:
         parts = self._batch.split(logits)
         for sequence, _ in parts:
             sequence.num_cached += 1
-        for sequence, part in parts:
-            self._advance(sequence, part)
+        self._advance(parts)
 
-    def _advance(self, sequence: Sequence, logits: torch.Tensor) -> None:
-        """Choose tokens; an exception here is this request's own and ends no other."""
-        try:
-            sequence.decoding.advance(logits)
-        except Exception as error:
-            logger.exception("request %r failed", sequence.request.request_id)
-            self._fail(sequence, error)
-            return
+    def _advance(self, parts: list[tuple[Sequence, torch.Tensor]]) -> None:
+        """Choose tokens; an exception there is one request's own and ends no other."""
+        errors = decoding.advance([(each.decoding, logits) for each, logits in parts])
+        for (sequence, _), error in zip(parts, errors, strict=True):
+            if error is None:
+                self._follow(sequence)
+            else:
+                name = sequence.request.request_id
+                logger.error("request %r failed", name, exc_info=error)
+                self._fail(sequence, error)
+
+    def _follow(self, sequence: Sequence) -> None:
+        """Let the cache and the listener follow what has been chosen."""
+        sequence.times.mark_token()
         if sequence.decoding.is_finished:
             self._finish(sequence, SequenceStatus.FINISHED)
             return
