@@ -175,8 +175,8 @@ def _draw(samplers: Sequence[Sampler], scores: torch.Tensor) -> tuple[torch.Tens
     if top_k := samplers[0].sampling.top_k:
         keep_top_k(scores, top_k)
     if 0 < samplers[0].top_p < 1:
-        top_p = torch.tensor([sampler.top_p for sampler in samplers], device=scores.device)
-        keep_top_p(scores, top_p)
+        top_p = [sampler.top_p for sampler in samplers]
+        keep_top_p(scores, torch.tensor(top_p, dtype=torch.float64, device=scores.device))
     probabilities = torch.softmax(scores, dim=-1)
     noise = torch.empty_like(probabilities)
     for sampler, row in zip(samplers, noise, strict=True):

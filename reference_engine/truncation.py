@@ -25,14 +25,16 @@ def keep_top_p(scores: torch.Tensor, top_p: torch.Tensor) -> None:
 
     Args:
         scores: float32 [rows, vocab].
-        top_p: float32 [rows], above 0.
+        top_p: float64 [rows], above 0.
     """
     probabilities = torch.softmax(scores, dim=-1)
     vocab_size = scores.shape[1]
+    # What is left out is exact: the float64 mass of all tokens less that of the likelier ones.
+    too_little = probabilities.sum(dim=-1, dtype=torch.float64) - (1 - top_p)
     for size in (min(LIKELY_TOKENS, vocab_size), vocab_size):
         likely, indices = torch.topk(probabilities, size)
-        mass_before = likely.cumsum(dim=-1) - likely
-        num_kept = (mass_before < top_p[:, None]).sum(dim=-1, keepdim=True)
+        mass_before = likely.cumsum(dim=-1, dtype=torch.float64) - likely
+        num_kept = (mass_before < too_little[:, None]).sum(dim=-1, keepdim=True)
         if size == vocab_size or bool((num_kept < size).all()):
             break
     lowest = scores.gather(1, indices.gather(1, num_kept.clamp(min=1) - 1))
