@@ -126,10 +126,15 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatistics:
-    """A snapshot of request counts (`active` = `scheduled` + `waiting`) and of KV-cache use."""
+    """A snapshot of request counts (`active` = `scheduled` + `waiting`) and of KV-cache use.
 
+    `context` of the `scheduled` requests have yet to read their prompt to its end.
+    """
+
+    iterations: int
     max_requests: int
     scheduled: int
+    context: int
     waiting: int
     kv_cache_tokens_used: int
     kv_cache_tokens_max: int

@@ -29,6 +29,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._by_id: dict[str, Sequence] = {}
         self._cancelled: list[Sequence] = []
+        self._num_iterations = 0
         self.closed_by: EngineStoppedError | None = None
 
     def add(self, sequence: Sequence) -> None:
@@ -72,6 +73,11 @@ class Scheduler:
             )
             return self.closed_by is None
 
+    def count_iteration(self) -> None:
+        """Note that a step begins."""
+        with self._changed:
+            self._num_iterations += 1
+
     def take_cancelled(self) -> list[Sequence]:
         """Return the live sequences marked by `cancel` since the last call."""
         with self._changed:
@@ -113,8 +119,10 @@ class Scheduler:
         """Return the current counts."""
         with self._changed:
             return EngineStatistics(
+                iterations=self._num_iterations,
                 max_requests=self._max_rows,
                 scheduled=len(self._running),
+                context=sum(not sequence.is_prefilled for sequence in self._running),
                 waiting=len(self._waiting),
                 kv_cache_tokens_used=sum(s.num_cached * s.num_rows for s in self._running),
                 kv_cache_tokens_max=self._max_rows * self._max_seq_len,

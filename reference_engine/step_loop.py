@@ -28,6 +28,7 @@ class StepLoop:
 
     def step(self) -> None:
         """End what was cancelled, prefill what fits, decode one token of every sequence."""
+        self._scheduler.count_iteration()
         for sequence in self._scheduler.take_cancelled():
             self._finish(sequence, SequenceStatus.CANCELLED)
         self._prefill()

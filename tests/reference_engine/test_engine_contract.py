@@ -1,5 +1,7 @@
 """The tensors of the `tensorrt_llm` model on a real server: what goes in and what comes out."""
 
+import re
+import urllib.request
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ from engine_tensors import Array, ask, question
 from tritonclient.utils import InferenceServerException
 
 from launcher.server import TritonServer
+from reference_engine.metrics import GAUGES
 
 pytestmark = pytest.mark.server
 
@@ -215,3 +218,13 @@ def test_several_prompts_in_one_request_are_refused(triton: TritonServer) -> Non
     two = {name: np.repeat(array, 2, axis=0) for name, array in question(PROMPT, 3).items()}
     with pytest.raises(InferenceServerException, match="send one prompt per request"):
         ask(triton, two)
+
+
+def test_dashboards_find_the_gauges_of_tensorrt_llm(triton: TritonServer) -> None:
+    whole(triton)
+    with urllib.request.urlopen(triton.metrics_url) as reply:
+        page = reply.read().decode()
+    for family, label, kind in GAUGES:
+        assert re.search(f'^{family}{{[^}}]*{label}="{kind}"[^}}]*}} [0-9]', page, re.MULTILINE), (
+            kind
+        )
