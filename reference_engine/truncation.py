@@ -7,7 +7,7 @@ src/transformers/generation/logits_process.py), without sorting the vocabulary.
 import torch
 
 LEFT_OUT = float("-inf")
-LIKELY_TOKENS = 256  # the most likely ones that are looked at first; mostly they hold the mass
+LIKELY_TOKENS = (256, 4096)  # how many are looked at first; mostly they hold the mass
 
 
 def keep_top_k(scores: torch.Tensor, top_k: int) -> None:
@@ -31,7 +31,7 @@ def keep_top_p(scores: torch.Tensor, top_p: torch.Tensor) -> None:
     vocab_size = scores.shape[1]
     # What is left out is exact: the float64 mass of all tokens less that of the likelier ones.
     too_little = probabilities.sum(dim=-1, dtype=torch.float64) - (1 - top_p)
-    for size in (min(LIKELY_TOKENS, vocab_size), vocab_size):
+    for size in (*(size for size in LIKELY_TOKENS if size < vocab_size), vocab_size):
         likely, indices = torch.topk(probabilities, size)
         mass_before = likely.cumsum(dim=-1, dtype=torch.float64) - likely
         num_kept = (mass_before < too_little[:, None]).sum(dim=-1, keepdim=True)
