@@ -24,6 +24,7 @@ class ModelShape:
     """What the key-value cache and the validation need to know of a model."""
 
     num_layers: int
+    num_heads: int
     num_kv_heads: int
     head_dim: int
     vocab_size: int
@@ -60,6 +61,7 @@ def read_shape(directory: Path) -> ModelShape:
         )
     return ModelShape(
         num_layers=config.num_hidden_layers,
+        num_heads=config.num_attention_heads,
         num_kv_heads=config.num_key_value_heads,
         head_dim=getattr(config, "head_dim", None)
         or config.hidden_size // config.num_attention_heads,

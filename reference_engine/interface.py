@@ -83,13 +83,19 @@ class TokenEvent:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatistics:
-    """A snapshot of request counts (`active` = `scheduled` + `waiting`) and of KV-cache use."""
+    """A snapshot of request counts (`active` = `scheduled` + `waiting`) and of KV-cache use.
+
+    Used blocks are those that running requests have reserved; `kv_cache_blocks_reused` counts
+    the blocks of prompts that did not have to be computed, since the engine started.
+    """
 
     max_requests: int
     scheduled: int
     waiting: int
-    kv_cache_tokens_used: int
-    kv_cache_tokens_max: int
+    kv_cache_blocks_used: int
+    kv_cache_blocks_max: int
+    kv_cache_blocks_reused: int
+    kv_cache_tokens_per_block: int
 
     @property
     def active(self) -> int:

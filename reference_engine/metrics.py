@@ -32,11 +32,11 @@ class EngineMetrics:
         }
         self._kv_cache = {
             kind: make_gauge(KV_CACHE_FAMILY, "kv_cache_block_type", kind)
-            for kind in ("max", "used", "free", "tokens_per")
+            for kind in ("max", "used", "free", "tokens_per", "reused")
         }
 
     def report(self, statistics: EngineStatistics) -> None:
-        """Set every gauge; a block of the reference engine's cache is one token.
+        """Set every gauge.
 
         Nothing is done where nothing changed: each gauge is a round trip to the server.
         """
@@ -47,8 +47,9 @@ class EngineMetrics:
         self._requests["max"].set(statistics.max_requests)
         self._requests["scheduled"].set(statistics.scheduled)
         self._requests["waiting"].set(statistics.waiting)
-        used, limit = statistics.kv_cache_tokens_used, statistics.kv_cache_tokens_max
+        used, limit = statistics.kv_cache_blocks_used, statistics.kv_cache_blocks_max
         self._kv_cache["max"].set(limit)
         self._kv_cache["used"].set(used)
         self._kv_cache["free"].set(limit - used)
-        self._kv_cache["tokens_per"].set(1)
+        self._kv_cache["tokens_per"].set(statistics.kv_cache_tokens_per_block)
+        self._kv_cache["reused"].set(statistics.kv_cache_blocks_reused)
