@@ -128,10 +128,14 @@ def _norm(module: Any) -> Map:
             bias=module.bias,
             eps=module.eps,
         )
-    epsilon = module.variance_epsilon
-    return partial(
-        functional.rms_norm, normalized_shape=weight.shape, weight=weight, eps=epsilon
-    )
+    return partial(_rms_norm, weight=weight, epsilon=module.variance_epsilon)
+
+
+def _rms_norm(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    # On a CPU torch's own rms_norm takes three times as long.
+    wide = hidden.float()
+    scale = wide.square().mean(-1, keepdim=True).add_(epsilon).rsqrt_()
+    return weight * (wide * scale).to(hidden.dtype)
 
 
 def _head_norm(attention: Any) -> Map:

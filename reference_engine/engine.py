@@ -11,6 +11,7 @@ import torch
 from reference_engine.blocks import BlockPool
 from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_shape
 from reference_engine.decoder import Decoder
+from reference_engine.hardware import AUTO, resolve_dtype, use_threads_for
 from reference_engine.interface import (
     EngineRequest,
     EngineStatistics,
@@ -42,8 +43,8 @@ class ReferenceEngine:
             whole outputs counted from the start; by default `max_batch_size * max_seq_len`.
         max_beam_width: the widest beam search accepted.
         max_queue_size: requests that may wait; 0 for no limit.
-        dtype: of weights and cache. Only float32 gives output that does not depend on what else
-            is in the batch.
+        dtype: of weights and cache; "auto" is bfloat16 where that pays. Only float32 gives output
+            that does not depend on what else is in the batch.
 
     Raises:
         CheckpointError: the checkpoint can not be served.
@@ -59,7 +60,7 @@ class ReferenceEngine:
         max_tokens_in_paged_kv_cache: int | None = None,
         max_beam_width: int = 1,
         max_queue_size: int = 0,
-        dtype: str = "float32",
+        dtype: str = AUTO,
     ) -> None:
         if not 1 <= max_beam_width <= max_batch_size:
             raise ValueError(
@@ -68,8 +69,8 @@ class ReferenceEngine:
             )
         if max_queue_size < 0:
             raise ValueError(f"max_queue_size is {max_queue_size}; use 0 for no limit")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}")
+        if dtype not in (AUTO, *DTYPES):
+            raise ValueError(f"dtype is {dtype!r}; use one of {', '.join((AUTO, *DTYPES))}")
         directory = Path(checkpoint_dir)
         shape = read_shape(directory)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
@@ -81,7 +82,8 @@ class ReferenceEngine:
         self._scheduler = Scheduler(max_batch_size, max_queue_size, pool)
 
         def load() -> StepLoop:
-            model = load_model(directory, dtype)
+            use_threads_for(shape)
+            model = load_model(directory, resolve_dtype(dtype, shape))
             cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype)
             return StepLoop(self._scheduler, ModelRunner(Decoder(model, max_seq_len), cache))
 
