@@ -128,6 +128,9 @@ class TokenEvent:
 class EngineStatistics:
     """A snapshot of request counts (`active` = `scheduled` + `waiting`) and of KV-cache use.
 
+    Used blocks are those that running requests have reserved; `kv_cache_blocks_reused` counts
+    the blocks of prompts that did not have to be computed, since the engine started.
+
     `context` of the `scheduled` requests have yet to read their prompt to its end.
     """
 
@@ -136,8 +139,10 @@ class EngineStatistics:
     scheduled: int
     context: int
     waiting: int
-    kv_cache_tokens_used: int
-    kv_cache_tokens_max: int
+    kv_cache_blocks_used: int
+    kv_cache_blocks_max: int
+    kv_cache_blocks_reused: int
+    kv_cache_tokens_per_block: int
 
     @property
     def active(self) -> int:

@@ -15,18 +15,19 @@ KV_CACHE = ("nv_trt_llm_kv_cache_block_metrics", "kv_cache_block_type")
 BATCHER = ("nv_trt_llm_inflight_batcher_metrics", "inflight_batcher_specific_metric")
 GENERAL = ("nv_trt_llm_general_metrics", "general_type")
 
-# Family, label and label value of each gauge. A block of the reference engine's cache is one token.
+# Family, label and label value of each gauge.
 GAUGES: dict[tuple[str, str, str], Callable[[EngineStatistics], float]] = {
     (*REQUESTS, "active"): lambda now: now.active,
     (*REQUESTS, "max"): lambda now: now.max_requests,
     (*REQUESTS, "scheduled"): lambda now: now.scheduled,
     (*REQUESTS, "context"): lambda now: now.context,
     (*REQUESTS, "waiting"): lambda now: now.waiting,
-    (*KV_CACHE, "max"): lambda now: now.kv_cache_tokens_max,
-    (*KV_CACHE, "used"): lambda now: now.kv_cache_tokens_used,
-    (*KV_CACHE, "free"): lambda now: now.kv_cache_tokens_max - now.kv_cache_tokens_used,
-    (*KV_CACHE, "fraction"): lambda now: now.kv_cache_tokens_used / now.kv_cache_tokens_max,
-    (*KV_CACHE, "tokens_per"): lambda _: 1,
+    (*KV_CACHE, "max"): lambda now: now.kv_cache_blocks_max,
+    (*KV_CACHE, "used"): lambda now: now.kv_cache_blocks_used,
+    (*KV_CACHE, "free"): lambda now: now.kv_cache_blocks_max - now.kv_cache_blocks_used,
+    (*KV_CACHE, "fraction"): lambda now: now.kv_cache_blocks_used / now.kv_cache_blocks_max,
+    (*KV_CACHE, "reused"): lambda now: now.kv_cache_blocks_reused,
+    (*KV_CACHE, "tokens_per"): lambda now: now.kv_cache_tokens_per_block,
     (*BATCHER, "generation_requests"): lambda now: now.scheduled - now.context,
     (*GENERAL, "iteration_counter"): lambda now: now.iterations,
     (*GENERAL, "timestamp"): lambda _: time.time_ns() // 1000,
