@@ -42,7 +42,7 @@ class StepLoop:
             for sequence, _ in work:
                 self._fail(sequence, error)
             return
-        parts = logits.split([len(rows) for _, rows in work])
+        parts = torch.split(logits, [len(rows) for _, rows in work])
         for (sequence, rows), part in zip(work, parts, strict=True):
             sequence.num_cached = rows[0].end
             if sequence.is_prefilled:
