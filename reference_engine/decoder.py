@@ -86,7 +86,7 @@ class Decoder:
         if layer.head_norm is not None:
             queries_keys.copy_(layer.head_norm(queries_keys))
         lanes = queries_keys[..., : cos.shape[-1]]
-        halves_swapped = lanes.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+        halves_swapped = torch.cat(lanes.chunk(2, dim=-1)[::-1], dim=-1)
         lanes.mul_(cos).addcmul_(halves_swapped, sin)
         width = self._num_heads * self._head_dim
         return projected[:, :width], projected[:, width:]

@@ -75,10 +75,15 @@ class ReferenceEngine:
         shape = read_shape(directory)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
         self._limits = Limits(shape.vocab_size, max_seq_len, max_beam_width)
-        pool = BlockPool(
-            (max_tokens_in_paged_kv_cache or max_batch_size * max_seq_len) // TOKENS_PER_BLOCK,
-            TOKENS_PER_BLOCK,
-        )
+        num_blocks = max_batch_size * -(-max_seq_len // TOKENS_PER_BLOCK)
+        if max_tokens_in_paged_kv_cache is not None:
+            num_blocks = max_tokens_in_paged_kv_cache // TOKENS_PER_BLOCK
+        if num_blocks < 1:
+            raise ValueError(
+                f"max_tokens_in_paged_kv_cache is {max_tokens_in_paged_kv_cache};"
+                f" it must be at least {TOKENS_PER_BLOCK}"
+            )
+        pool = BlockPool(num_blocks, TOKENS_PER_BLOCK)
         self._scheduler = Scheduler(max_batch_size, max_queue_size, pool)
 
         def load() -> StepLoop:

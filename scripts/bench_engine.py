@@ -167,7 +167,7 @@ SYSTEMS: dict[str, Callable[[Path, str], Serve]] = {
 def measure(arguments: argparse.Namespace) -> None:
     """Print tokens/s by concurrency as JSON: the best of the repetitions of one row."""
     serve = SYSTEMS[arguments.system](arguments.model_dir, arguments.dtype)
-    numbers = random.Random(0)
+    numbers = random.Random(0)  # noqa: S311
 
     def prompts(count: int) -> Prompts:
         return [[numbers.randrange(4096) for _ in range(arguments.prompt)] for _ in range(count)]
