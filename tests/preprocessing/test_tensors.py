@@ -95,7 +95,8 @@ def test_a_stream_asks_for_the_metrics_that_name_it() -> None:
 def test_a_bias_is_one_row_over_the_vocabulary() -> None:
     bias = np.zeros(512, np.float32)
     sent = tensors_of(replace(INPUTS, embedding_bias=bias), stream=False)["EMBEDDING_BIAS"]
-    assert (sent.shape, sent.dtype) == ((1, 512), np.float32)
+    assert sent.shape == (1, 512)
+    assert sent.dtype == np.float32
 
 
 def test_word_lists_have_tensorrt_llms_layout() -> None:
