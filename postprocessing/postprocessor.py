@@ -37,9 +37,7 @@ class ResponseText:
 class Postprocessor:
     """Turns responses of the engine into text; responses of one stream must come in order."""
 
-    def __init__(
-        self, tokenizer_dir: Path, skip_special_tokens: bool, streams: Streams | None = None
-    ):
+    def __init__(self, tokenizer_dir: Path, skip_special_tokens: bool, streams: Streams):
         """Read the tokenizer.
 
         Raises:
@@ -47,7 +45,7 @@ class Postprocessor:
         """
         self._vocabulary = load_vocabulary(tokenizer_dir)
         self._skip_special_tokens = skip_special_tokens
-        self._streams = Streams() if streams is None else streams
+        self._streams = streams
 
     def text_of(self, response: EngineResponse) -> ResponseText:
         """Decode a response."""

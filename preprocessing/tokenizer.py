@@ -51,7 +51,8 @@ class Tokenizer:
         """Return a conversation as one prompt, special tokens and the reply's heading in it.
 
         Raises:
-            InvalidRequestError: the checkpoint has no template, or the template refuses.
+            InvalidRequestError: the checkpoint has no template, or the template refuses or leaves
+                out a message.
         """
         if self._tokenizer.chat_template is None:
             raise InvalidRequestError(
@@ -59,7 +60,7 @@ class Tokenizer:
                 "send the whole prompt as text_input"
             )
         try:
-            return str(
+            prompt = str(
                 self._tokenizer.apply_chat_template(
                     messages, tokenize=False, add_generation_prompt=True
                 )
@@ -68,6 +69,13 @@ class Tokenizer:
             raise InvalidRequestError(
                 f"the chat template of this model refuses the messages: {error}"
             ) from error
+        for number, message in enumerate(messages):
+            if message["content"].strip() not in prompt:
+                raise InvalidRequestError(
+                    f"the chat template of this model leaves out messages[{number}], whose role is "
+                    f"{message['role']!r}; send the roles that it knows, in the order it wants"
+                )
+        return prompt
 
     def encode(self, text: str) -> list[int]:
         """Encode a text as it stands, without special tokens around it."""

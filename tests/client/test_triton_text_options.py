@@ -151,8 +151,10 @@ def test_a_plain_http_client_can_send_a_stop_string_as_a_parameter(
         f"{triton.http_url}/v2/models/ensemble/generate",
         data=json.dumps(
             {
-                **{"messages": json.dumps(QUESTION), "max_tokens": 64},
-                **{"stop": json.dumps([stop]), "min_length": 1},
+                "messages": json.dumps(QUESTION),
+                "max_tokens": 64,
+                "stop": json.dumps([stop]),
+                "min_length": 1,
             }
         ).encode(),
     )

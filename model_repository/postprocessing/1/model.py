@@ -8,6 +8,8 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from postprocessing.postprocessor import EngineResponse, Postprocessor
+from postprocessing.stream_gauge import StreamGauge
+from postprocessing.streams import Streams
 
 
 class TritonPythonModel:
@@ -17,14 +19,25 @@ class TritonPythonModel:
         """Read the tokenizer."""
         config = json.loads(args["model_config"])
         values = {name: each["string_value"] for name, each in config["parameters"].items()}
+        self._streams = Streams()
+        self._metrics = pb_utils.MetricFamily(
+            name="aeolus_postprocessing_streams",
+            description="Streams whose text is under way",
+            kind=pb_utils.MetricFamily.GAUGE,
+        )
+        labels = {"model": args["model_name"], "version": args["model_version"]}
+        self._gauge = StreamGauge(self._metrics.Metric(labels=labels).set)
         self._postprocessor = Postprocessor(
             Path(args["model_repository"]).parent / values["tokenizer_dir"],
             skip_special_tokens=values["skip_special_tokens"] == "true",
+            streams=self._streams,
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request; an error in one is that one's alone."""
-        return [self._respond(request) for request in requests]
+        responses = [self._respond(request) for request in requests]
+        self._gauge.report(len(self._streams))
+        return responses
 
     def _respond(self, request: Any) -> Any:
         try:
