@@ -16,7 +16,12 @@ from client.errors import ServerUnavailableError, ServiceError
 from client.generation import Completion, FinishReason, GenerationRequest, TextChunk
 from client.responses import Responses
 from client.status import error_from_status
-from client.tensors import EnsembleResponse, input_tensors, stop_tensors
+from client.tensors import (
+    EnsembleResponse,
+    input_tensors,
+    request_parameters,
+    stop_tensors,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,16 +70,27 @@ class TritonClient:
         try:
             async for response in responses:
                 is_over = response.is_final
+                stopped = response.stop_reason is not None
                 echoed = 0 if request.exclude_input_in_output else response.prompt_tokens
-                completion_tokens += response.tokens - echoed
+                begin, completion_tokens = (
+                    completion_tokens,
+                    completion_tokens + response.tokens - echoed,
+                )
+                reason: FinishReason | None = None
+                if stopped:
+                    reason = "stop"
+                elif is_over:
+                    reason = _finish_reason(request, deployment, response, completion_tokens)
                 yield TextChunk(
                     text=response.text + (response.pending_text if is_over else ""),
                     prompt_tokens=response.prompt_tokens,
                     completion_tokens=completion_tokens,
-                    finish_reason=_finish_reason(request, deployment, response, completion_tokens)
-                    if is_over
-                    else None,
+                    finish_reason=reason,
+                    output_ids=response.output_ids[echoed:],
+                    log_probs=_log_probs_of(response.log_probs, begin, completion_tokens),
                 )
+                if stopped and not is_over:
+                    return
             if not is_over:
                 raise ServerUnavailableError(
                     "Triton ended the stream before the reply was complete"
@@ -93,6 +109,8 @@ class TritonClient:
             prompt_tokens=last.prompt_tokens,
             completion_tokens=last.completion_tokens,
             finish_reason=cast(FinishReason, last.finish_reason),  # stream() raises without one
+            output_ids=[token for chunk in chunks for token in chunk.output_ids],
+            log_probs=[value for chunk in chunks for value in chunk.log_probs],
         )
 
     async def is_ready(self) -> bool:
@@ -114,7 +132,7 @@ class TritonClient:
             self._model,
             input_tensors(request),
             request.request_id,
-            {"skip_special_tokens": request.skip_special_tokens},
+            request_parameters(request),
         )
 
     def _call(
@@ -122,7 +140,7 @@ class TritonClient:
         model: str,
         inputs: list[triton.InferInput],
         request_id: str,
-        parameters: dict[str, bool] | None = None,
+        parameters: dict[str, str | bool] | None = None,
     ) -> Any:
         async def one_request() -> AsyncGenerator[dict[str, Any], None]:
             yield {
@@ -189,6 +207,15 @@ def _finish_reason(
     max_length = min(request.max_length or sys.maxsize, deployment.max_seq_len)
     budget = min(request.max_tokens, max_length - response.prompt_tokens)
     return "length" if completion_tokens >= budget else "stop"
+
+
+def _log_probs_of(values: list[float], begin: int, end: int) -> list[float]:
+    """Return those of the tokens `begin` to `end` of the reply.
+
+    TensorRT-LLM's streams repeat them from the beginning (NVIDIA/TensorRT-LLM,
+    cpp/tensorrt_llm/batch_manager/llmRequest.cpp); others send those of the response alone.
+    """
+    return values[begin:end] if len(values) >= end else values[: end - begin]
 
 
 def _error_from_exception(error: InferenceServerException) -> ServiceError:
