@@ -9,7 +9,7 @@ from client.errors import (
     ServiceError,
 )
 from client.generation import Completion, FinishReason, GenerationRequest, Message, TextChunk
-from client.triton import TritonClient
+from client.triton import TritonClient, gather
 
 __all__ = [
     "Completion",
@@ -24,4 +24,5 @@ __all__ = [
     "ServiceError",
     "TextChunk",
     "TritonClient",
+    "gather",
 ]

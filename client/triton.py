@@ -30,6 +30,7 @@ class Deployment:
     """What the server's own configuration says of an ensemble."""
 
     engine_model: str
+    engine: str
     max_seq_len: int
     """Most tokens of prompt and reply together."""
 
@@ -85,15 +86,11 @@ class TritonClient:
 
     async def complete(self, request: GenerationRequest) -> Completion:
         """Run a request to its end; cancelling the caller stops the engine."""
-        async with aclosing(self.stream(request)) as stream:
-            chunks = [chunk async for chunk in stream]
-        last = chunks[-1]
-        return Completion(
-            text="".join(chunk.text for chunk in chunks),
-            prompt_tokens=last.prompt_tokens,
-            completion_tokens=last.completion_tokens,
-            finish_reason=cast(FinishReason, last.finish_reason),  # stream() raises without one
-        )
+        return await gather(self.stream(request))
+
+    async def engine(self) -> str:
+        """Return the name of the engine behind the ensemble, as preprocessing knows it."""
+        return (await self._deployment_of_model()).engine
 
     async def is_ready(self) -> bool:
         """Whether the ensemble and all its steps are loaded and the server can be reached."""
@@ -171,12 +168,26 @@ class TritonClient:
                 raise _error_from_exception(error) from error
             self._deployment = Deployment(
                 engine_model=engine,
+                engine=parameters["engine"].string_value,
                 max_seq_len=int(parameters["max_seq_len"].string_value or sys.maxsize),
             )
         return self._deployment
 
     async def _config(self, model: str) -> Any:
         return (await self._triton.get_model_config(model)).config
+
+
+async def gather(stream: AsyncGenerator[TextChunk, None]) -> Completion:
+    """Read a stream to its end and close it; returns the whole reply."""
+    async with aclosing(stream):
+        chunks = [chunk async for chunk in stream]
+    last = chunks[-1]
+    return Completion(
+        text="".join(chunk.text for chunk in chunks),
+        prompt_tokens=last.prompt_tokens,
+        completion_tokens=last.completion_tokens,
+        finish_reason=cast(FinishReason, last.finish_reason),  # a stream raises without one
+    )
 
 
 def _finish_reason(

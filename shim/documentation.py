@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from catalog import ModelEntry, load_catalog
-from shim.parameters import Parameters
+from shim.parameters import CheckedParameters
 
 EXAMPLE_QUESTION = "What is a zephyr?"
 
@@ -22,7 +22,7 @@ def predict_operation(*path_parameters: str) -> dict[str, Any]:
             for name in path_parameters
         ]
     } | json_body(
-        Parameters, {name: _predict_example(model) for name, model in load_catalog().items()}
+        CheckedParameters, {name: _predict_example(model) for name, model in load_catalog().items()}
     )
 
 
