@@ -6,7 +6,7 @@ from typing import TypedDict
 
 from fastapi import FastAPI
 
-from shim import health, predict, welcome, zephyr
+from shim import health, openai_routes, predict, welcome, zephyr
 from shim.errors import install_error_handlers
 from shim.models import ServedModels
 from shim.settings import Settings
@@ -35,7 +35,7 @@ def create_app(settings: Settings) -> FastAPI:
         description="Language models on Triton, behind the predict APIs their users call already.",
         lifespan=lifespan,
     )
-    for room in (welcome, predict, zephyr, health):
+    for room in (welcome, predict, zephyr, openai_routes, health):
         app.include_router(room.router)
     install_error_handlers(app)
     return app

@@ -1,7 +1,7 @@
 """Error replies, each in the shape of its API family.
 
 The predict routes answer as the Truss server does (basetenlabs/truss,
-truss/templates/server/common/errors.py), the Zephyr routes as FastAPI does.
+truss/templates/server/common/errors.py), the Zephyr routes as FastAPI does, OpenAI's as OpenAI.
 """
 
 import logging
@@ -18,6 +18,7 @@ from client import (
     ServerBusyError,
     ServiceError,
 )
+from shim.openai_errors import is_openai_path, openai_error
 
 ZEPHYR_PREFIX = "/zephyr/"
 RETRY_AFTER_SECONDS = "1"
@@ -49,6 +50,8 @@ def error_reply(
         headers["x-request-id"] = request_id
     if request.url.path.startswith(ZEPHYR_PREFIX):
         return JSONResponse({"detail": text}, status, headers)
+    if is_openai_path(request.url.path):
+        return JSONResponse(openai_error(status, text), status, headers)
     headers["x-baseten-error-source"] = ERROR_SOURCE
     headers["x-baseten-error-code"] = CLIENT_ERROR_CODE if status < 500 else SERVER_ERROR_CODE
     return JSONResponse({"error": text}, status, headers)

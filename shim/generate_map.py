@@ -1,4 +1,4 @@
-"""The table of generate() parameters, `generate_map.toml`: its vocabulary and its reading.
+"""The tables of parameters, `generate_map.toml` and `openai_map.toml`: vocabulary and reading.
 
 Categories: a `native` parameter is a field of the engine's request, `becomes`; a `derived` one is
 worked out in shim/generation.py; an `accepted` one can not change the result; a `refused` one is
@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-TABLE = Path(__file__).parent / "generate_map.toml"
+FOLDER = Path(__file__).parent
 
-Group = Literal["GenerationConfig", "generate", "extension"]
+Group = Literal["GenerationConfig", "generate", "extension", "openai"]
 Category = Literal["native", "derived", "accepted", "refused"]
 TypeName = Literal[
     "any",
@@ -136,8 +136,18 @@ class Row(BaseModel):
 
 @cache
 def generate_map() -> Mapping[str, Row]:
-    """Return the rows by the parameters' names, in the order of the table."""
-    content = tomllib.loads(TABLE.read_text(encoding="utf-8"))
+    """Return the rows of generate() parameters by name, in the order of the table."""
+    return _read(FOLDER / "generate_map.toml")
+
+
+@cache
+def openai_map() -> Mapping[str, Row]:
+    """Return the rows of OpenAI's further parameters by name, in the order of their table."""
+    return _read(FOLDER / "openai_map.toml")
+
+
+def _read(path: Path) -> Mapping[str, Row]:
+    content = tomllib.loads(path.read_text(encoding="utf-8"))
     return MappingProxyType(
         {
             name: Row.model_validate({"name": name, "group": group, **row})

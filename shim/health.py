@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 
 from shim.errors import error_reply
 from shim.models import ServedModels
+from shim.openai_replies import model_object
 
 router = APIRouter(tags=["health"])
 
@@ -27,9 +28,12 @@ async def ready(request: Request) -> Response:
 @router.get("/v1/models/{model}")
 @router.get("/v1/models/{model}/loaded")
 async def model_ready(request: Request, model: str) -> Response:
-    """Answer 200 when one model is loaded, else 503, as the Truss server does."""
+    """Answer 200 when one model is loaded, else 503, as the Truss server does.
+
+    OpenAI's clients find their model object in the body.
+    """
     models: ServedModels = request.state.models
     served = models.of_request(request, model)
     if await served.client.is_ready():
-        return JSONResponse({})
+        return JSONResponse(model_object(served.entry.name))
     return error_reply(request, 503, f"Model with name {model} is not ready.")

@@ -5,6 +5,7 @@ from dataclasses import replace
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from shim.body import read_json_object
+from shim.conflicts import check_sequences
 from shim.connection import while_connected
 from shim.documentation import predict_operation
 from shim.generation import (
@@ -14,9 +15,9 @@ from shim.generation import (
     sequences_of,
 )
 from shim.models import ServedModel, ServedModels
-from shim.parameters import check_sequences, read_parameters
 from shim.replies import json_reply, stream_form, stream_reply
 from shim.sequences import combine, complete_all, run
+from shim.validation import read_parameters
 
 router = APIRouter(tags=["predict"])
 

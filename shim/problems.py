@@ -1,7 +1,7 @@
 """What is wrong with a request's parameters, in words."""
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import HTTPException
 from pydantic_core import ErrorDetails
 
-from shim.generate_map import generate_map
+from shim.generate_map import Row
 
 MAX_REPORTED = 10
 MAX_QUOTED = 40
@@ -54,11 +54,11 @@ def unknown_parameter(name: str, known: Collection[str]) -> Problem:
     return Problem(quoted, f"unknown parameter '{quoted}'{hint}", is_unknown=True)
 
 
-def refusals(values: dict[str, Any]) -> Iterator[Problem]:
-    """Yield the parameters, all refused by the table, whose values are not neutral."""
+def refusals(values: dict[str, Any], table: Mapping[str, Row]) -> Iterator[Problem]:
+    """Yield the parameters that the table refuses, unless their values are neutral."""
     for name, value in values.items():
-        row = generate_map()[name]
-        if not row.is_neutral(value):
+        row = table.get(name)
+        if row and row.category == "refused" and not row.is_neutral(value):
             yield Problem(name, f"{quote(value)} is refused: {row.how}")
 
 

@@ -44,6 +44,11 @@ async def merge(
 
     Holds at most one chunk a sequence. Raises the first failure; closes all streams in any case.
     """
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as only:
+            async for chunk in only:
+                yield 0, chunk
+        return
     arrived: asyncio.Queue[IndexedChunk | Exception] = asyncio.Queue(len(streams))
 
     async def forward(index: int, stream: Chunks) -> None:

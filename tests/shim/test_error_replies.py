@@ -164,7 +164,7 @@ def test_a_get_is_told_to_post(shim: TestClient, route: str) -> None:
     ("path", "key"),
     [
         ("/nothing", "error"),
-        ("/v1/models", "error"),
+        ("/v1/models/x/nothing", "error"),
         ("/environments/a/b/predict", "error"),
         ("/zephyr/nothing", "detail"),
     ],

@@ -5,7 +5,7 @@ from fastapi import HTTPException
 
 from catalog import load_catalog
 from shim.generate_map import generate_map
-from shim.parameters import read_parameters
+from shim.validation import read_parameters
 
 CATALOG = load_catalog()
 STABLELM = "stablelm-zephyr-3b"
