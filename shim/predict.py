@@ -51,17 +51,16 @@ def _served(request: Request) -> ServedModels:
 async def _predict(request: Request, model: ServedModel) -> Response:
     body = await read_json_object(request, request.state.settings.max_body_bytes)
     generation = generation_request(read_parameters(body, model.entry), model.entry)
-    request.state.request_id = generation.request_id
     form = stream_form(request)
     if generation.stream and form != "gathered":
         chunks = model.client.stream(generation)
         # Until the first chunk is there, a failure can still be told by the status.
         first = await while_connected(request, anext(chunks))
-        return stream_reply(form, first, chunks, generation.request_id)
+        return stream_reply(form, first, chunks, request.state.request_id)
     completion = await while_connected(
         request, model.client.complete(replace(generation, stream=False))
     )
     text = completion.text
     reply = model.entry.predict.reply
     content = text if generation.stream or reply == "string" else {reply: text}
-    return json_reply(content, completion, generation.request_id)
+    return json_reply(content, completion, request.state.request_id)

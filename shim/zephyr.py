@@ -142,5 +142,4 @@ async def _answer(request: Request, model: ServedModel, parameters: Parameters) 
 
 async def _complete(request: Request, model: ServedModel, parameters: Parameters) -> Completion:
     generation = generation_request(parameters, model.entry)
-    request.state.request_id = generation.request_id
     return await while_connected(request, model.client.complete(generation))

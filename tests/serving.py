@@ -5,7 +5,9 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import httpx
 import uvicorn
 
 from catalog import load_catalog
@@ -17,16 +19,18 @@ DEFAULT_MODEL = "stablelm-zephyr-3b"
 
 
 @contextmanager
-def serve_shim(triton_address: str, models: Iterable[str] = ()) -> Iterator[str]:
+def serve_shim(triton_address: str, models: Iterable[str] = (), **more: Any) -> Iterator[str]:
     """Serve models from the ensemble at `triton_address`; yields the base URL.
 
-    Without `models` all five are served; the first one, or else StableLM, is the default.
+    Without `models` all five are served; the first one, or else StableLM, is the default. `more`
+    are further settings.
     """
     names = list(models) or [DEFAULT_MODEL, *load_catalog()]
     settings = Settings(
-        triton_address=triton_address,
+        triton_addresses=triton_address.split(","),
         models=dict.fromkeys(names, "ensemble"),
         default_model=names[0],
+        **more,
     )
     server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
     listener = socket.create_server(("127.0.0.1", 0))
@@ -44,3 +48,11 @@ def serve_shim(triton_address: str, models: Iterable[str] = ()) -> Iterator[str]
     finally:
         server.should_exit = True
         thread.join()
+
+
+def wait_until_ready(shim_url: str, seconds: float = START_SECONDS) -> None:
+    """Wait until the shim has found a Triton that is ready."""
+    deadline = time.monotonic() + seconds
+    while httpx.get(f"{shim_url}/health/ready").status_code != 200:
+        assert time.monotonic() < deadline, "the shim is not ready"
+        time.sleep(0.05)
