@@ -39,6 +39,7 @@ class Deployment:
     """What the server's own configuration says of an ensemble."""
 
     engine_model: str
+    engine: str
     max_seq_len: int
     """Most tokens of prompt and reply together."""
 
@@ -115,6 +116,10 @@ class TritonClient:
     async def complete(self, request: GenerationRequest) -> Completion:
         """Run a request to its end; cancelling the caller stops the engine."""
         return await gather(self.stream(request))
+
+    async def engine(self) -> str:
+        """Return the name of the engine behind the ensemble, as preprocessing knows it."""
+        return (await self._deployment_of_model()).engine
 
     async def is_ready(self) -> bool:
         """Whether the ensemble and all its steps are loaded and the server can be reached."""
@@ -195,6 +200,7 @@ class TritonClient:
                 raise _error_from_exception(error) from error
             self._deployment = Deployment(
                 engine_model=engine,
+                engine=parameters["engine"].string_value,
                 max_seq_len=int(parameters["max_seq_len"].string_value or sys.maxsize),
             )
         return self._deployment

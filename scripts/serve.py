@@ -158,7 +158,7 @@ def serve(settings: Settings, triton: TritonServer) -> int:
     supervisor = Supervisor(triton, shim)
     supervisor.start()
     try:
-        shim.serve_until_told()
+        shim.run(sockets=[shim.listen()])
     finally:
         supervisor.stop()
     if supervisor.failure is not None:

@@ -16,7 +16,8 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     logs.install(settings.log_level)
-    ShimServer(create_app(settings)).serve_until_told()
+    server = ShimServer(create_app(settings))
+    server.run(sockets=[server.listen()])
     return 0
 
 

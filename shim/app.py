@@ -9,8 +9,10 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from shim import health, predict, welcome, zephyr
+from shim import gpu_stats, health, predict, welcome, zephyr
+from shim.error_responses import error_responses
 from shim.errors import install_error_handlers
+from shim.formatting import Formatter
 from shim.gates.api_keys import ApiKeys, Authentication
 from shim.gates.deadline import Deadline
 from shim.gates.drain import Drain, Lifecycle
@@ -36,6 +38,7 @@ class State(TypedDict):
 
     settings: Settings
     models: ServedModels
+    formatter: Formatter
     metrics: Metrics
     lifecycle: Lifecycle
 
@@ -54,8 +57,11 @@ class App(FastAPI):
             "already.",
             lifespan=App._lifespan,
         )
-        for room in (welcome, predict, zephyr, health, exposition):
+        for room in (welcome, gpu_stats, exposition):
             self.include_router(room.router)
+        self.include_router(predict.router, responses=error_responses("truss"))
+        self.include_router(zephyr.router, responses=error_responses("zephyr"))
+        self.include_router(health.router, responses=error_responses("truss", 404, 503))
         install_error_handlers(self)
         self._install_gates()
 
@@ -93,6 +99,7 @@ class App(FastAPI):
             yield State(
                 settings=self.settings,
                 models=models,
+                formatter=Formatter(),
                 metrics=self._metrics,
                 lifecycle=self.lifecycle,
             )

@@ -86,6 +86,10 @@ class ModelClient:
         """Run a request to its end; cancelling the caller stops the engine."""
         return await gather(self.stream(request))
 
+    async def engine(self) -> str:
+        """Return the name of the engine that runs the model."""
+        return await self._replicas.engine(self._ensemble)
+
     def _check_prompt(self, request: GenerationRequest) -> None:
         messages = request.messages or []
         characters = len(request.text_input or "") + sum(len(each["content"]) for each in messages)

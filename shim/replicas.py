@@ -69,6 +69,10 @@ class Replicas:
             *(client.close() for each in self._replicas for client in each.clients.values())
         )
 
+    async def engine(self, ensemble: str) -> str:
+        """Return the name of the engine behind an ensemble, which all Tritons have in common."""
+        return await self._by_load()[0].clients[ensemble].engine()
+
     async def stream(
         self,
         ensemble: str,
@@ -77,7 +81,7 @@ class Replicas:
         headers: dict[str, str],
     ) -> AsyncGenerator[TextChunk, None]:
         """Run a request; until its first chunk, one Triton after the other that can be reached."""
-        order = sorted(self._replicas, key=lambda each: (not each.is_healthy, each.running))
+        order = self._by_load()
         for replica in order:
             is_begun = False
             replica.running += 1
@@ -101,6 +105,9 @@ class Replicas:
             word = "is ready" if replica.is_healthy else "is not ready"
             logger.warning("Triton at %s %s", replica.address, word)
         self._gauge.labels(replica.address).set(replica.is_healthy)
+
+    def _by_load(self) -> list[Replica]:
+        return sorted(self._replicas, key=lambda each: (not each.is_healthy, each.running))
 
     def _mark_lost(self, replica: Replica) -> None:
         replica.is_healthy = False

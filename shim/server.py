@@ -33,8 +33,8 @@ class ShimServer(uvicorn.Server):
             )
         )
 
-    def serve_until_told(self) -> None:
-        """Listen, print where, and serve."""
+    def listen(self) -> socket.socket:
+        """Return the socket to `run` with."""
         listener = self.config.bind_socket()
         # Connections inherit it. The kernel then ends one whose client has stopped reading; nothing
         # above it can, as closing waits until all was sent.
@@ -43,7 +43,7 @@ class ShimServer(uvicorn.Server):
             socket.TCP_USER_TIMEOUT,
             1000 * self._app.settings.stalled_reader_seconds,
         )
-        self.run(sockets=[listener])
+        return listener
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then print where."""

@@ -1,6 +1,5 @@
 """A real shim on a real port, for tests that need one of their own."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -8,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 
 from catalog import load_catalog
 from shim.app import create_app
+from shim.server import ShimServer
 from shim.settings import Settings
 
 START_SECONDS = 10
@@ -25,15 +24,25 @@ def serve_shim(triton_address: str, models: Iterable[str] = (), **more: Any) -> 
     Without `models` all five are served; the first one, or else StableLM, is the default. `more`
     are further settings.
     """
+    with shim_server(triton_address, models, **more) as (_, url):
+        yield url
+
+
+@contextmanager
+def shim_server(
+    triton_address: str, models: Iterable[str] = (), **more: Any
+) -> Iterator[tuple[ShimServer, str]]:
+    """Do as `serve_shim`; yields the server, too."""
     names = list(models) or [DEFAULT_MODEL, *load_catalog()]
     settings = Settings(
+        port=0,
         triton_addresses=triton_address.split(","),
         models=dict.fromkeys(names, "ensemble"),
         default_model=names[0],
         **more,
     )
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
-    listener = socket.create_server(("127.0.0.1", 0))
+    server = ShimServer(create_app(settings))
+    listener = server.listen()
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [listener]}, name="shim", daemon=True
     )
@@ -44,7 +53,7 @@ def serve_shim(triton_address: str, models: Iterable[str] = (), **more: Any) -> 
             raise RuntimeError("the shim did not start")
         time.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield server, f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()
