@@ -1,6 +1,7 @@
 """Clients of a served model."""
 
 from client.errors import (
+    DeadlineExceededError,
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -13,6 +14,7 @@ from client.triton import TritonClient, gather
 
 __all__ = [
     "Completion",
+    "DeadlineExceededError",
     "FinishReason",
     "GenerationFailedError",
     "GenerationRequest",

@@ -77,7 +77,6 @@ async def _answer(
         return invalid_parameters(error)
     except HTTPException as error:
         return model_not_found(str(error.detail))
-    request.state.request_id = plan.requests[0].request_id
     reply = reply_form(body.model, request.state.request_id)
     if not body.stream:
         replies = await while_connected(

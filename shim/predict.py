@@ -62,14 +62,13 @@ async def _predict(request: Request, model: ServedModel) -> Response:
     generation = generation_request(parameters, model.entry)
     if is_limited_by_engine(generation):
         check_engine(generation, await model.client.engine())
-    request.state.request_id = generation.request_id
     form = stream_form(request)
     is_streamed = parameters.is_streamed(model.entry.predict)
     if is_streamed and form != "gathered":
         chunks = run(model.client.stream, generation, parameters.max_time)
         # Until the first chunk is there, a failure can still be told by the status.
         first = await while_connected(request, anext(chunks))
-        return stream_reply(form, first, chunks, generation.request_id)
+        return stream_reply(form, first, chunks, request.state.request_id)
     if parameters.max_time is None:
         generation = replace(generation, stream=False)
     count = parameters.num_return_sequences or 1
@@ -81,4 +80,4 @@ async def _predict(request: Request, model: ServedModel) -> Response:
     answer = texts if count > 1 else texts[0]
     reply = model.entry.predict.reply
     content = answer if is_streamed or reply == "string" else {reply: answer}
-    return json_reply(content, combine(completions), generation.request_id)
+    return json_reply(content, combine(completions), request.state.request_id)

@@ -191,7 +191,7 @@ def test_models_are_ready(shim_url: str) -> None:
 
 def test_an_ensemble_that_triton_does_not_have_is_unavailable(triton: TritonServer) -> None:
     settings = Settings(
-        triton_address=triton.grpc_address,
+        triton_addresses=[triton.grpc_address],
         models={"mistral-7b": "missing"},
         default_model="mistral-7b",
     )
