@@ -55,7 +55,8 @@ def test_a_request_is_one_line_of_the_log_without_its_prompt(
     line = json.loads(JsonFormatter().format(records[0]))
     assert (line["path"], line["status"]) == ("/predict", 503)
     assert (line["model"], line["refusal"]) == ("stablelm-zephyr-3b", "unavailable")
-    assert "confidential" not in caplog.text + "".join(map(JsonFormatter().format, caplog.records))
+    ours = [each for each in caplog.records if each.name.startswith("shim")]  # not the client's
+    assert "confidential" not in "".join(map(JsonFormatter().format, ours))
 
 
 def test_prompts_are_logged_where_that_is_wished(
@@ -87,7 +88,7 @@ def test_metrics_count_by_route_model_and_status(shim: TestClient) -> None:
     assert 'aeolus_refusals_total{reason="unavailable"} 1.0' in text
 
 
-class Collector(services.TraceServiceServicer):  # type: ignore[misc]
+class Collector(services.TraceServiceServicer):
     def __init__(self) -> None:
         self.spans: list[Any] = []
 
@@ -102,7 +103,7 @@ class Collector(services.TraceServiceServicer):  # type: ignore[misc]
 def collector() -> Iterator[tuple[Collector, str]]:
     server = grpc.server(futures.ThreadPoolExecutor(1))
     collector = Collector()
-    services.add_TraceServiceServicer_to_server(collector, server)
+    services.add_TraceServiceServicer_to_server(collector, server)  # type: ignore[no-untyped-call]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     yield collector, f"http://127.0.0.1:{port}"
