@@ -185,4 +185,6 @@ def test_what_an_engine_misreads_is_refused_on_it_alone(name: str, wrong: Any, t
 
 def test_the_engines_limits_are_those_that_preprocessing_checks() -> None:
     ours = {str(row.becomes): row.only[CPP].value for row in rows("native") if CPP in row.only}
-    assert ours == FIXED_VALUES[CPP]
+    generate_has_none = {"top_p_min"}
+    theirs = {name: fixed.value for name, fixed in FIXED_VALUES[CPP].items()}
+    assert ours == {name: theirs[name] for name in theirs.keys() - generate_has_none}
