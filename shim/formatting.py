@@ -35,8 +35,8 @@ async def _run_black(code: str) -> str | None:
     try:
         async with asyncio.timeout(FORMAT_SECONDS):
             output, _ = await process.communicate(code.encode())
-    except TimeoutError:
-        return None
+    except (TimeoutError, RuntimeError):
+        return None  # RuntimeError: what uvloop says when a process ended before it was written to
     finally:
         if process.returncode is None:
             process.kill()

@@ -11,7 +11,7 @@ from shim.app import App
 
 KEEP_ALIVE_SECONDS = 75
 CUT_OFF_SECONDS = 5
-"""What is left of the requests after the drain is cancelled, and then has so long to end."""
+"""What the drain has not finished is told that it ends here, and is cut off after so long."""
 
 
 class ShimServer(uvicorn.Server):
@@ -63,8 +63,10 @@ class ShimServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """End once drained."""
-        if self._drained_at is not None and (
-            self._app.lifecycle.running == 0 or time.monotonic() >= self._drained_at
-        ):
-            self.should_exit = True
+        if self._drained_at is not None:
+            if self._app.lifecycle.running == 0:
+                self.should_exit = True
+            elif time.monotonic() >= self._drained_at:
+                self._app.end_generations()
+                self.should_exit = True
         return await super().on_tick(counter)
