@@ -26,7 +26,7 @@ from client.tensors import (
 
 logger = logging.getLogger(__name__)
 
-STOP_PERIOD_SECONDS = 0.1
+FIRST_STOP_PERIOD_SECONDS = 0.025
 STOP_SECONDS = 10.0
 READY_TIMEOUT_SECONDS = 2.0
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -203,16 +203,19 @@ class TritonClient:
     async def _stop(self, request_id: str, engine_model: str, responses: Responses) -> None:
         """Tell the engine to stop until the request's final response has come.
 
-        A stop that overtakes its request on the way to the engine is lost, so it is said again.
-        The call itself is not cancelled: Triton 2.51 would never finish its ensemble request.
+        A stop that overtakes its request on the way to the engine is lost, so it is said again,
+        first soon, then ever less often. The call itself is not cancelled: Triton 2.51 would never
+        finish its ensemble request.
         """
         left_at = time.perf_counter()
+        period = FIRST_STOP_PERIOD_SECONDS
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 while not responses.are_over:
                     async for _ in self._call(engine_model, stop_tensors(), request_id):
                         pass
-                    await responses.wait_until_over(STOP_PERIOD_SECONDS)
+                    await responses.wait_until_over(period)
+                    period *= 2
             milliseconds = 1000 * (time.perf_counter() - left_at)
             logger.info("request %s was stopped in %.1f ms", request_id, milliseconds)
         except (grpc.aio.AioRpcError, TimeoutError) as error:

@@ -1,5 +1,6 @@
 """The process around the application: it listens, says so, and ends without cutting anybody off."""
 
+import gc
 import signal
 import socket
 import time
@@ -47,6 +48,10 @@ class ShimServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then print where."""
+        # What was loaded until now stays: to search it for garbage takes a quarter of a second,
+        # in which no stream goes on.
+        gc.collect()
+        gc.freeze()
         await super().startup(sockets)
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
