@@ -9,6 +9,7 @@ from types import FrameType
 import uvicorn
 
 from shim.app import App
+from shim.protocol import HttpProtocol
 
 KEEP_ALIVE_SECONDS = 75
 CUT_OFF_SECONDS = 5
@@ -26,6 +27,7 @@ class ShimServer(uvicorn.Server):
                 app,
                 host=app.settings.host,
                 port=app.settings.port,
+                http=HttpProtocol,
                 access_log=False,
                 log_config=None,
                 server_header=False,

@@ -1,6 +1,9 @@
+import json
+
 import pynvml
 import pytest
 from starlette.testclient import TestClient
+from websockets.sync.client import connect
 
 from shim import gpu_stats
 
@@ -29,6 +32,13 @@ def test_a_gpu_is_described(shim: TestClient) -> None:
         first = socket.receive_json()["gpus"][0]
     assert list(first) == list(gpu_stats.GpuStats.__annotations__)
     assert first["memoryUsed"] + first["memoryFree"] <= first["memoryTotal"]
+
+
+@pytest.mark.server
+def test_a_websocket_client_is_told_once_a_second(shim_url: str) -> None:
+    with connect(f"{shim_url.replace('http', 'ws')}/zephyr/ws/gpu-stats") as socket:
+        received = [json.loads(socket.recv(timeout=5)) for _ in range(2)]
+    assert [list(each) for each in received] == [["gpus"], ["gpus"]]
 
 
 def test_the_welcome_page_lists_it(shim: TestClient) -> None:
