@@ -11,7 +11,7 @@ import torch
 from reference_engine.blocks import BlockPool
 from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_shape
 from reference_engine.decoder import Decoder
-from reference_engine.hardware import AUTO, resolve_dtype, use_threads_for
+from reference_engine.hardware import AUTO, best_device, resolve_dtype, use_threads_for
 from reference_engine.interface import (
     EngineRequest,
     EngineStatistics,
@@ -88,8 +88,9 @@ class ReferenceEngine:
 
         def load() -> StepLoop:
             use_threads_for(shape)
-            model = load_model(directory, resolve_dtype(dtype, shape))
-            cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype)
+            device = best_device()
+            model = load_model(directory, resolve_dtype(dtype, shape, device), device)
+            cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype, device)
             return StepLoop(self._scheduler, ModelRunner(Decoder(model, max_seq_len), cache))
 
         loaded: Future[None] = Future()

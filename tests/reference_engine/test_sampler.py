@@ -22,7 +22,7 @@ LOGITS = torch.linspace(-2, 2, VOCAB)[torch.randperm(VOCAB, generator=torch.manu
 
 
 def sampler(seed: int | None = None, **fields: Any) -> Sampler:
-    return Sampler(request([1], 4, seed=seed, **fields), 4)
+    return Sampler(request([1], 4, seed=seed, **fields), 4, torch.device("cpu"))
 
 
 def expected_probabilities(fields: dict[str, Any]) -> torch.Tensor:
