@@ -77,6 +77,8 @@ class ReferenceEngine:
             raise ValueError(f"max_queue_size is {max_queue_size}; use 0 for no limit")
         if dtype not in DTYPES:
             raise ValueError(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}")
+        if tensor_parallel_size < 1:
+            raise ValueError(f"tensor_parallel_size is {tensor_parallel_size}; use 1 or more")
         directory = Path(checkpoint_dir)
         shape = read_shape(directory)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
