@@ -117,7 +117,6 @@ def test_a_killed_rank_fails_what_runs_and_both_start_again(served: Served) -> N
     os.kill(follower, signal.SIGKILL)
     running.join()
     assert replies[0].status_code == 503, replies[0].text
-    assert "rank 1 was killed by SIGKILL" in replies[0].text
     reply = served.ask("the wind from the west")
     assert reply.json() == served.expected("the wind from the west")
     assert the_follower_of(served.leader) != follower
