@@ -23,7 +23,8 @@ class BlockPool:
         self.block_size = block_size
         self.num_reused = 0  # blocks found by `match` and used since the start
         self._users = [0] * num_blocks
-        self._free = dict.fromkeys(range(num_blocks))  # in the order in which they are given out
+        # In the order in which they are given out.
+        self._free: dict[int, None] = dict.fromkeys(range(num_blocks))
         self._published: dict[tuple[int, tuple[int, ...]], int] = {}
         self._keys: dict[int, tuple[int, tuple[int, ...]]] = {}  # by block
         self._serials: dict[int, int] = {}  # by block

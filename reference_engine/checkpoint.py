@@ -26,6 +26,7 @@ class CheckpointError(RuntimeError):
 class ModelShape:
     """What the key-value cache and the validation need to know of a model."""
 
+    hidden_size: int
     num_layers: int
     num_heads: int
     num_kv_heads: int
@@ -79,6 +80,7 @@ def read_shape(directory: Path) -> ModelShape:
             f" and is not supported; supported are {', '.join(ROPE_TYPES)}"
         )
     return ModelShape(
+        hidden_size=config.hidden_size,
         num_layers=config.num_hidden_layers,
         num_heads=config.num_attention_heads,
         num_kv_heads=config.num_key_value_heads,

@@ -103,7 +103,7 @@ class Decoder:
         if layer.head_norm is not None:
             queries_keys.copy_(layer.head_norm(queries_keys))
         lanes = queries_keys[..., : cos.shape[-1]]
-        halves_swapped = lanes.unflatten(-1, (2, -1)).flip(-2).flatten(-2)
+        halves_swapped = torch.cat(lanes.chunk(2, dim=-1)[::-1], dim=-1)
         lanes.mul_(cos).addcmul_(halves_swapped, sin)
         width = self._num_heads * self._head_dim
         return projected[:, :width], projected[:, width:]
@@ -145,8 +145,14 @@ def _norm(module: Any) -> Map:
             bias=module.bias,
             eps=module.eps,
         )
-    epsilon = module.variance_epsilon
-    return partial(functional.rms_norm, normalized_shape=weight.shape, weight=weight, eps=epsilon)
+    return partial(_rms_norm, weight=weight, epsilon=module.variance_epsilon)
+
+
+def _rms_norm(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    # On a CPU torch's own rms_norm takes three times as long.
+    wide = hidden.float()
+    scale = wide.square().mean(-1, keepdim=True).add_(epsilon).rsqrt_()
+    return weight * (wide * scale).to(hidden.dtype)
 
 
 def _head_norm(attention: Any) -> Map:

@@ -12,6 +12,7 @@ import torch
 from reference_engine.blocks import BlockPool
 from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_config, read_shape
 from reference_engine.decoder import Decoder
+from reference_engine.hardware import AUTO, resolve_dtype, use_threads_for
 from reference_engine.interface import (
     EngineRequest,
     EngineStatistics,
@@ -47,8 +48,8 @@ class ReferenceEngine:
             whole outputs counted from the start; by default `max_batch_size * max_seq_len`.
         max_beam_width: the widest beam search accepted.
         max_queue_size: requests that may wait; 0 for no limit.
-        dtype: of weights and cache. Only float32 gives output that does not depend on what else
-            is in the batch.
+        dtype: of weights and cache; "auto" is bfloat16 where that pays. Only float32 gives output
+            that does not depend on what else is in the batch.
         tensor_parallel_size: processes that share the model, this one the first of them.
 
     Raises:
@@ -65,7 +66,7 @@ class ReferenceEngine:
         max_tokens_in_paged_kv_cache: int | None = None,
         max_beam_width: int = 1,
         max_queue_size: int = 0,
-        dtype: str = "float32",
+        dtype: str = AUTO,
         tensor_parallel_size: int = 1,
     ) -> None:
         if not 1 <= max_beam_width <= max_batch_size:
@@ -75,21 +76,28 @@ class ReferenceEngine:
             )
         if max_queue_size < 0:
             raise ValueError(f"max_queue_size is {max_queue_size}; use 0 for no limit")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}")
+        if dtype not in (AUTO, *DTYPES):
+            raise ValueError(f"dtype is {dtype!r}; use one of {', '.join((AUTO, *DTYPES))}")
         if tensor_parallel_size < 1:
             raise ValueError(f"tensor_parallel_size is {tensor_parallel_size}; use 1 or more")
         directory = Path(checkpoint_dir)
         shape = read_shape(directory)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
         self._limits = Limits(shape.vocab_size, max_seq_len, max_beam_width)
-        pool = BlockPool(
-            (max_tokens_in_paged_kv_cache or max_batch_size * max_seq_len) // TOKENS_PER_BLOCK,
-            TOKENS_PER_BLOCK,
-        )
+        num_blocks = max_batch_size * -(-max_seq_len // TOKENS_PER_BLOCK)
+        if max_tokens_in_paged_kv_cache is not None:
+            num_blocks = max_tokens_in_paged_kv_cache // TOKENS_PER_BLOCK
+        if num_blocks < 1:
+            raise ValueError(
+                f"max_tokens_in_paged_kv_cache is {max_tokens_in_paged_kv_cache};"
+                f" it must be at least {TOKENS_PER_BLOCK}"
+            )
+        pool = BlockPool(num_blocks, TOKENS_PER_BLOCK)
         self._scheduler = Scheduler(max_batch_size, max_queue_size, pool)
 
-        spec = ModelSpec(directory, dtype, max_seq_len, pool.num_blocks, pool.block_size)
+        spec = ModelSpec(
+            directory, resolve_dtype(dtype, shape), max_seq_len, pool.num_blocks, pool.block_size
+        )
         _, num_ranks = read_config(directory)
 
         @contextmanager
@@ -98,7 +106,8 @@ class ReferenceEngine:
                 with open_ranks(spec, tensor_parallel_size, self._scheduler.interrupt) as runner:
                     yield runner
                 return
-            model = load_model(directory, dtype)
+            use_threads_for(shape)
+            model = load_model(directory, spec.dtype)
             cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype)
             yield ModelRunner(Decoder(model, max_seq_len), cache)
 

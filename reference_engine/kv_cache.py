@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -67,9 +68,11 @@ class KVCache:
         self._block_size = block_size
         self._dtype = dtype
         self._width = 2 * shape.num_kv_heads * shape.head_dim
-        # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN.
+        # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN. From
+        # numpy, whose zeros take no memory before they are written to.
+        size = num_blocks * block_size * self._width * dtype.itemsize
         self._layers = [
-            torch.zeros(num_blocks, block_size * self._width, dtype=dtype)
+            torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(num_blocks, -1)
             for _ in range(shape.num_layers)
         ]
 
@@ -103,7 +106,11 @@ class KVCache:
                 slots += [row.blocks[p // size] * size + p % size for p in where]
                 last[index] = len(token_ids) - 1
         return AttentionPlan(
-            *(torch.tensor(values) for values in (token_ids, positions, slots, last)), groups
+            token_ids=torch.tensor(token_ids),
+            positions=torch.tensor(positions),
+            slots=torch.tensor(slots),
+            last=torch.tensor(last),
+            groups=groups,
         )
 
     def attend(

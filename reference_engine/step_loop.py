@@ -14,7 +14,7 @@ from reference_engine.sequence import Sequence, SequenceStatus
 MAX_PREFILL_TOKENS = 512
 # ... and where streams are running, few enough that they hardly notice: on a CPU a token of a
 # prompt costs about a tenth of a decode step.
-MAX_PREFILL_TOKENS_BESIDE_STREAMS = 32
+MAX_PREFILL_TOKENS_BESIDE_STREAMS = 24
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class StepLoop:
             for sequence, _ in work:
                 self._fail(sequence, error)
             return
-        parts = logits.split([len(rows) for _, rows in work])
+        parts = torch.split(logits, [len(rows) for _, rows in work])
         for (sequence, rows), part in zip(work, parts, strict=True):
             sequence.num_cached = rows[0].end
             if sequence.is_prefilled:
