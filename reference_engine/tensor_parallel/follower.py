@@ -46,8 +46,8 @@ class Follower:
         self._watcher = threading.Thread(target=self._watch, name=self._name, daemon=True)
         self._watcher.start()
 
-    def wait_until_loaded(self) -> None:
-        """Return when the rank has its share of the model.
+    def wait_for_answer(self) -> None:
+        """Return when the rank has loaded its share; the second time, when it is connected.
 
         Raises:
             CheckpointError: it could not load it.

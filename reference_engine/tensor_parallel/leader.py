@@ -74,17 +74,19 @@ def open_ranks(
         CheckpointError: the checkpoint can not be read or not be shared like this.
         RankLostError: a rank ended while it loaded.
     """
+    leading, *others = (Rank(index, size) for index in range(size))
+    followers: list[Follower] = []
     with ExitStack() as stack:
-        directory = stack.enter_context(TemporaryDirectory(prefix="aeolus-ranks-"))
-        rendezvous = Path(directory) / "rendezvous"
-        leading, *others = (Rank(index, size) for index in range(size))
-        followers = []
-        for rank in others:
-            followers.append(Follower(Start(spec, rank, rendezvous), on_lost))
-            stack.callback(followers[-1].close)
-        use_own_cores(leading)
-        runner, collectives = load_rank(spec, leading)
-        for follower in followers:
-            follower.wait_until_loaded()
-        collectives.connect(rendezvous)
+        with TemporaryDirectory(prefix="aeolus-ranks-") as directory:
+            rendezvous = Path(directory) / "rendezvous"
+            for rank in others:
+                followers.append(Follower(Start(spec, rank, rendezvous), on_lost))
+                stack.callback(followers[-1].close)
+            use_own_cores(leading)
+            runner, collectives = load_rank(spec, leading)
+            for follower in followers:
+                follower.wait_for_answer()
+            collectives.connect(rendezvous)
+            for follower in followers:
+                follower.wait_for_answer()
         yield LeadingRunner(runner, followers)

@@ -1,4 +1,4 @@
-"""What the leading rank sends to a following one; the answer to `Start` is all that comes back."""
+"""What the leading rank sends to a following one; only `Start` is answered."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from reference_engine.tensor_parallel.share import Rank
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Load the model, answer None or what is wrong with it, then meet the other ranks."""
+    """Load the model, answer None or what is wrong; meet the other ranks, answer None."""
 
     spec: ModelSpec
     rank: Rank

@@ -31,6 +31,7 @@ def main() -> None:
             return
         connection.send(None)
         collectives.connect(start.rendezvous)
+        connection.send(None)
         while True:
             try:
                 call: Call = connection.recv()
