@@ -18,28 +18,45 @@ class Message(TypedDict):
 class GenerationRequest:
     """One prompt or conversation, and how to continue it; `None` means the server's default.
 
-    Exactly one of `text_input` (continued as it stands) and `messages` (put through the
-    checkpoint's chat template) is given. Greedy unless `top_k` or `top_p` is given.
+    Exactly one of `text_input` (continued as it stands), `messages` (put through the checkpoint's
+    chat template) and `input_ids` is given. Greedy unless `top_k` or `top_p` is given.
     """
 
     max_tokens: int
     text_input: str | None = None
     messages: list[Message] | None = None
+    input_ids: list[int] | None = None
     max_length: int | None = None
     """Most tokens of prompt and reply together."""
+    stop: list[str] | None = None
+    """Texts that end the reply and are cut from it."""
+    end_ids: list[int] | None = None
+    """Token ids that end the reply, instead of the checkpoint's; empty for none."""
+    bad_words: list[str] | None = None
+    bad_words_ids: list[list[int]] | None = None
+    embedding_bias: dict[int, float] | None = None
+    """What is added to the logits of these tokens."""
     stream: bool = False
     beam_width: int | None = None
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    top_p_min: float | None = None
+    top_p_decay: float | None = None
+    top_p_reset_ids: int | None = None
     seed: int | None = None
     repetition_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     min_tokens: int | None = None
+    min_total_length: int | None = None
+    """Fewest tokens of prompt and reply together."""
     no_repeat_ngram_size: int | None = None
     length_penalty: float | None = None
     early_stopping: int | None = None
+    beam_search_diversity_rate: float | None = None
+    return_log_probs: bool = False
+    return_output_ids: bool = False
     exclude_input_in_output: bool = True
     skip_special_tokens: bool = True
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
@@ -54,6 +71,10 @@ class TextChunk:
     completion_tokens: int
     finish_reason: FinishReason | None
     """Set on the last chunk alone."""
+    output_ids: list[int] = field(default_factory=list)
+    """The chunk's tokens, if asked for; those of a stop string are among them."""
+    log_probs: list[float] = field(default_factory=list)
+    """The log probability of each of the chunk's tokens, if asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +85,7 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: FinishReason
+    output_ids: list[int] = field(default_factory=list)
+    """The reply's tokens, if asked for."""
+    log_probs: list[float] = field(default_factory=list)
+    """The log probability of each of the reply's tokens, if asked for."""

@@ -5,7 +5,7 @@ beyond them are listed at the head of model_repository/ensemble/config.pbtxt.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,19 +17,23 @@ from client.generation import GenerationRequest
 SCALARS = {
     "max_tokens": "INT32",
     "max_length": "INT32",
-    "stream": "BOOL",
     "beam_width": "INT32",
     "temperature": "FP32",
     "top_k": "INT32",
     "top_p": "FP32",
+    "top_p_min": "FP32",
+    "top_p_decay": "FP32",
+    "top_p_reset_ids": "INT32",
     "seed": "UINT64",
     "repetition_penalty": "FP32",
     "presence_penalty": "FP32",
     "frequency_penalty": "FP32",
     "min_tokens": "INT32",
+    "min_total_length": "INT32",
     "no_repeat_ngram_size": "INT32",
     "length_penalty": "FP32",
     "early_stopping": "INT32",
+    "beam_search_diversity_rate": "FP32",
     "exclude_input_in_output": "BOOL",
 }
 NUMPY_TYPES = {
@@ -42,19 +46,59 @@ NUMPY_TYPES = {
 
 
 def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
-    """Return the tensors of a request, each of shape [1, 1]."""
-    tensors = [_input("return_num_input_tokens", "BOOL", True)]
+    """Return the tensors of a request, each with a leading batch dimension of 1."""
+    tensors = [
+        _input("return_num_input_tokens", "BOOL", True),
+        _input("stream", "BOOL", is_streamed(request)),
+    ]
     if request.messages is not None:
         tensors.append(
             _input("messages", "BYTES", json.dumps(request.messages, ensure_ascii=False).encode())
         )
     if request.text_input is not None:
         tensors.append(_input("text_input", "BYTES", request.text_input.encode()))
+    if request.input_ids is not None:
+        tensors.append(_input("input_ids", "INT32", *request.input_ids))
+    if request.bad_words:
+        tensors.append(_input("bad_words", "BYTES", *(each.encode() for each in request.bad_words)))
+    if request.bad_words_ids:
+        tensors.append(_input("bad_words_ids", "BYTES", json.dumps(request.bad_words_ids).encode()))
+    if request.embedding_bias:
+        tensors += [
+            _input("embedding_bias_ids", "INT32", *request.embedding_bias),
+            _input("embedding_bias_id_weights", "FP32", *request.embedding_bias.values()),
+        ]
+    if request.return_log_probs:
+        tensors.append(_input("return_log_probs", "BOOL", True))
     for name, dtype in SCALARS.items():
         value = getattr(request, name)
         if value is not None:
             tensors.append(_input(name, dtype, value))
     return tensors
+
+
+def request_parameters(request: GenerationRequest) -> dict[str, str | bool]:
+    """Return what reaches the steps behind the engine, which no tensor does."""
+    parameters: dict[str, str | bool] = {"skip_special_tokens": request.skip_special_tokens}
+    if request.stop:
+        parameters["stop"] = json.dumps(request.stop)
+        if not request.exclude_input_in_output:
+            parameters["prompt_in_output"] = True
+    if request.end_ids is not None:
+        parameters["end_ids"] = json.dumps(request.end_ids)
+    if request.return_output_ids:
+        parameters["return_output_ids"] = True
+    return parameters
+
+
+def is_streamed(request: GenerationRequest) -> bool:
+    """Whether the engine is asked for a stream: also where only so it can be stopped in time.
+
+    A whole reply comes when the engine has run to its limit. A repeated prompt and several beams
+    come only in whole replies.
+    """
+    one_beam = request.beam_width in (None, 1)
+    return request.stream or bool(request.stop and request.exclude_input_in_output and one_beam)
 
 
 def stop_tensors() -> list[triton.InferInput]:
@@ -81,28 +125,47 @@ class EnsembleResponse:
     """Tokens in this response, the prompt's included where it is repeated."""
     prompt_tokens: int
     is_final: bool
+    stop_reason: str | None = None
+    """The stop string before which the text ended."""
+    output_ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    """Of the reply's tokens: in this response, or, with some engines, all so far."""
 
 
 def read_response(result: triton.InferResult) -> EnsembleResponse:
     """Read one response; an empty final one has no tensors."""
     response = result.get_response()
     is_final = response.parameters["triton_final_response"].bool_param
-    if not response.outputs:
+    names = {output.name for output in response.outputs}
+    if not names:
         return EnsembleResponse("", "", 0, 0, is_final)
+    tokens = int(_first(result, "sequence_length"))
     return EnsembleResponse(
         text=_first(result, "text_output").decode(),
         pending_text=_first(result, "text_pending").decode(),
-        tokens=int(_first(result, "sequence_length")),
+        tokens=tokens,
         prompt_tokens=int(_first(result, "num_input_tokens")),
         is_final=is_final,
+        stop_reason=_stop_reason(result) if "stop_reason" in names else None,
+        output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in names else [],
+        log_probs=_best(result, "output_log_probs") if "output_log_probs" in names else [],
     )
 
 
-def _input(name: str, dtype: str, value: object) -> triton.InferInput:
-    tensor = triton.InferInput(name, [1, 1], dtype)
-    tensor.set_data_from_numpy(np.array([[value]], dtype=NUMPY_TYPES[dtype]))
+def _input(name: str, dtype: str, *values: object) -> triton.InferInput:
+    tensor = triton.InferInput(name, [1, len(values)], dtype)
+    tensor.set_data_from_numpy(np.array([values], dtype=NUMPY_TYPES[dtype]))
     return tensor
 
 
 def _first(result: triton.InferResult, name: str) -> Any:
     return result.as_numpy(name).reshape(-1)[0]
+
+
+def _best(result: triton.InferResult, name: str) -> list[Any]:
+    values: list[Any] = result.as_numpy(name)[0, 0].tolist()
+    return values
+
+
+def _stop_reason(result: triton.InferResult) -> str | None:
+    return _first(result, "stop_reason").decode() or None

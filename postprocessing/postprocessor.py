@@ -3,9 +3,23 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from postprocessing.detokenizer import detokenizer_of
+from postprocessing.parameters import TextParameters, parse_parameters
+from postprocessing.sequence_text import SequenceText
 from postprocessing.streams import StreamKey, Streams
 from postprocessing.vocabulary import load_vocabulary
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineResponse:
+    """What the engine sent, and what the request says of it."""
+
+    beams: list[list[int]]
+    """The new token ids of a stream, as its only beam; or all ids of every beam."""
+    stream: StreamKey | None
+    """Which stream the response is a part of; `None` for a whole reply."""
+    num_input_tokens: int = 0
+    parameters: str = ""
+    """The request's, a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,46 +29,65 @@ class ResponseText:
     text: list[str]
     pending: list[str]
     """What the end of the stream would add, which only the receiver of the last response knows."""
+    stop_reasons: list[str] | None = None
+    """Where a stop string matched in this response: which, and nothing for the other beams."""
+    with_output_ids: bool = False
 
 
 class Postprocessor:
     """Turns responses of the engine into text; responses of one stream must come in order."""
 
-    def __init__(self, tokenizer_dir: Path, streams: Streams | None = None):
+    def __init__(self, tokenizer_dir: Path, skip_special_tokens: bool, streams: Streams):
         """Read the tokenizer.
 
         Raises:
             UnsupportedTokenizerError: it is missing or of no known family.
         """
         self._vocabulary = load_vocabulary(tokenizer_dir)
-        self._streams = Streams() if streams is None else streams
+        self._skip_special_tokens = skip_special_tokens
+        self._streams = streams
 
-    def text_of(
-        self, beams: list[list[int]], stream: StreamKey | None, skip_special_tokens: bool
-    ) -> ResponseText:
-        """Decode a response.
+    def text_of(self, response: EngineResponse) -> ResponseText:
+        """Decode a response."""
+        if response.stream is None or len(response.beams) > 1:
+            return self._whole_text(response)
+        return self._next_text(response.beams[0], response.stream, response)
 
-        Args:
-            beams: the new token ids of a stream, as its only beam; or all ids of every beam.
-            stream: which stream the response is a part of; `None` for a whole reply.
-            skip_special_tokens: whether special tokens show in the text.
-        """
-        if stream is None or len(beams) > 1:
-            texts = [self._whole_text(tokens, skip_special_tokens) for tokens in beams]
-            return ResponseText(texts, [""] * len(texts))
-        return self._next_text(beams[0], stream, skip_special_tokens)
-
-    def _whole_text(self, tokens: list[int], skip_special_tokens: bool) -> str:
-        detokenizer = detokenizer_of(self._vocabulary, skip_special_tokens)
-        return detokenizer.push(tokens) + detokenizer.pending
+    def _whole_text(self, response: EngineResponse) -> ResponseText:
+        parameters = self._parameters_of(response)
+        prompt = response.num_input_tokens if parameters.prompt_in_output else 0
+        texts, reasons = [], []
+        for tokens in response.beams:
+            sequence = SequenceText(self._vocabulary, parameters)
+            text = sequence.push_prompt(tokens[:prompt]) + sequence.push(tokens[prompt:])
+            texts.append(text + sequence.finish())
+            reasons.append(sequence.stop_reason or "")
+        return ResponseText(
+            texts,
+            [""] * len(texts),
+            reasons if any(reasons) else None,
+            parameters.return_output_ids,
+        )
 
     def _next_text(
-        self, tokens: list[int], stream: StreamKey, skip_special_tokens: bool
+        self, tokens: list[int], stream: StreamKey, response: EngineResponse
     ) -> ResponseText:
-        detokenizer = self._streams.get(
-            stream, lambda: detokenizer_of(self._vocabulary, skip_special_tokens)
+        sequence = self._streams.get(
+            stream, lambda: SequenceText(self._vocabulary, self._parameters_of(response))
         )
-        if not tokens:  # only the last response has none: the end id was drawn
+        was_stopped = sequence.stop_reason
+        if tokens:
+            text, pending = sequence.push(tokens), sequence.pending
+        else:  # only the last response has none: the end id was drawn
             self._streams.end(stream)
-            return ResponseText([detokenizer.pending], [""])
-        return ResponseText([detokenizer.push(tokens)], [detokenizer.pending])
+            text, pending = sequence.finish(), ""
+        reason = sequence.stop_reason
+        return ResponseText(
+            [text],
+            [pending],
+            [reason] if reason is not None and was_stopped is None else None,
+            sequence.parameters.return_output_ids,
+        )
+
+    def _parameters_of(self, response: EngineResponse) -> TextParameters:
+        return parse_parameters(response.parameters, self._skip_special_tokens)

@@ -1,11 +1,11 @@
-"""The detokenizers of running streams: found by key, bounded in number, forgotten when idle."""
+"""The texts of running streams: found by key, bounded in number, forgotten when idle."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from postprocessing.detokenizer import Detokenizer
+from postprocessing.sequence_text import SequenceText
 
 StreamKey = tuple[str, int]
 """Request id and arrival time: what every response of one request carries."""
@@ -13,7 +13,7 @@ StreamKey = tuple[str, int]
 
 @dataclass(slots=True)
 class _Stream:
-    detokenizer: Detokenizer
+    text: SequenceText
     last_used: float
 
 
@@ -35,8 +35,8 @@ class Streams:
     def __len__(self) -> int:
         return len(self._streams)
 
-    def get(self, key: StreamKey, make: Callable[[], Detokenizer]) -> Detokenizer:
-        """Return the stream's detokenizer, a new one for a new stream."""
+    def get(self, key: StreamKey, make: Callable[[], SequenceText]) -> SequenceText:
+        """Return the stream's text, a new one for a new stream."""
         now = self._now()
         stream = self._streams.get(key)
         if stream is None:
@@ -44,7 +44,7 @@ class Streams:
         stream.last_used = now
         self._streams.move_to_end(key)
         self._forget_idle(now)
-        return stream.detokenizer
+        return stream.text
 
     def end(self, key: StreamKey) -> None:
         """Forget a stream that is over."""

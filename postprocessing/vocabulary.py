@@ -25,6 +25,8 @@ class ByteLevelVocabulary:
 
     pieces: dict[int, bytes]
     special_ids: frozenset[int]
+    hidden_end_ids: frozenset[int]
+    """The ids that end a reply, but for the first, which the engine keeps to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class ByteFallbackVocabulary:
 
     pieces: dict[int, str | int]
     special_ids: frozenset[int]
+    hidden_end_ids: frozenset[int]
     strips_leading_space: bool
 
 
@@ -56,14 +59,18 @@ def load_vocabulary(tokenizer_dir: Path) -> Vocabulary:
     if (model := tokenizer["model"].get("type", "BPE")) != "BPE":
         raise UnsupportedTokenizerError(f"{path}: its model is {model}; known is BPE")
     tokens = _token_texts(tokenizer)
+    eos_ids = _eos_ids(tokenizer_dir)
     special_ids = frozenset(
         added["id"] for added in tokenizer.get("added_tokens", []) if added["special"]
-    ) | _eos_ids(tokenizer_dir)
+    ) | set(eos_ids)
+    hidden_end_ids = frozenset(eos_ids[1:])
     decoders = _decoders(tokenizer.get("decoder"))
     kinds = [decoder["type"] for decoder in decoders]
     if kinds == ["ByteLevel"]:
         return ByteLevelVocabulary(
-            {token_id: _byte_level_piece(text) for token_id, text in tokens.items()}, special_ids
+            {token_id: _byte_level_piece(text) for token_id, text in tokens.items()},
+            special_ids,
+            hidden_end_ids,
         )
     if kinds in (
         ["Replace", "ByteFallback", "Fuse"],
@@ -73,6 +80,7 @@ def load_vocabulary(tokenizer_dir: Path) -> Vocabulary:
         return ByteFallbackVocabulary(
             {token_id: _byte_fallback_piece(text, *blank) for token_id, text in tokens.items()},
             special_ids,
+            hidden_end_ids,
             strips_leading_space=_strips_leading_space(path, decoders),
         )
     raise UnsupportedTokenizerError(
@@ -87,14 +95,14 @@ def _token_texts(tokenizer: dict[str, Any]) -> dict[int, str]:
     return texts
 
 
-def _eos_ids(tokenizer_dir: Path) -> frozenset[int]:
+def _eos_ids(tokenizer_dir: Path) -> list[int]:
     """Return all EOS ids of generation_config.json, else of config.json."""
     for path in (tokenizer_dir / "generation_config.json", tokenizer_dir / "config.json"):
         if path.is_file():
             ids = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
             if ids is not None:
-                return frozenset(ids if isinstance(ids, list) else [ids])
-    return frozenset()
+                return ids if isinstance(ids, list) else [ids]
+    return []
 
 
 def _decoders(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:

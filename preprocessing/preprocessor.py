@@ -1,47 +1,27 @@
-"""One request's values to what the engine is given."""
+"""Requests to what the engine is given for each."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.budget import new_token_budget
+from preprocessing.bias import Float32Array, embedding_bias
+from preprocessing.budget import MINIMA, fewest_new_tokens, new_token_budget
 from preprocessing.engines import FIXED_VALUES, EngineName
 from preprocessing.errors import InvalidRequestError
-from preprocessing.messages import parse_messages
+from preprocessing.prompt import check_size, prompt_of
+from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.sampling import Values, check_sampling
-from preprocessing.tokenizer import Tokenizer
-
-# A text with more bytes for each token it may have is refused before the time to tokenize it is
-# spent, in which no other request is served. Words have 4 to 5 bytes a token, long runs of blanks
-# or dashes a few dozen.
-MAX_BYTES_PER_TOKEN = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PromptRequest:
-    """What a client asks of the ensemble; `None` where it sent nothing."""
-
-    max_tokens: int
-    text_input: str | None = None
-    messages: str | None = None
-    max_length: int | None = None
-    stop_words: list[str] = field(default_factory=list)
-    bad_words: list[str] = field(default_factory=list)
-    end_id: int | None = None
-    pad_id: int | None = None
-    stream: bool = False
-    sampling: Values = field(default_factory=dict)
+from preprocessing.tokenizer import PromptText, Tokenizer
+from preprocessing.words import Words, check_ids, encode_words, parse_word_ids, stop_hints
 
 
 @dataclass(frozen=True, slots=True)
-class EngineInputs:
-    """What the engine is given."""
+class _Draft:
+    """A request whose prompt is still to be tokenized."""
 
-    input_ids: list[int]
-    request_output_len: int
-    end_id: int
-    pad_id: int
-    stop_words: list[list[int]]
-    bad_words: list[list[int]]
+    request: PromptRequest
+    prompt: PromptText | list[int]
+    max_length: int
     sampling: Values
 
 
@@ -68,33 +48,64 @@ class Preprocessor:
             raise ValueError(f"engine is '{engine}'; known are {', '.join(FIXED_VALUES)}")
         return cls(Tokenizer(tokenizer_dir), max_seq_len, max_beam_width, engine)
 
-    def prepare(self, request: PromptRequest) -> EngineInputs:
-        """Return what the engine is given.
+    def prepare(self, requests: Sequence[PromptRequest]) -> list[EngineInputs | Exception]:
+        """Return what the engine is given for each request, or why that one can not be served.
 
-        Raises:
-            InvalidRequestError: the request can not be served as it stands.
+        The prompts are tokenized in one call, over all cores. An `InvalidRequestError` is the
+        request's own fault; any other exception is ours, and also that request's alone.
         """
-        sampling = check_sampling(
-            request.sampling, self.max_beam_width, self.engine, request.stream
-        )
-        max_length = self._max_length(request)
-        input_ids = self._encode_prompt(request, max_length)
-        budget = new_token_budget(len(input_ids), request.max_tokens, max_length)
-        if sampling.get("min_tokens", 0) > budget:
-            raise InvalidRequestError(
-                f"min_tokens is {sampling['min_tokens']}, but the reply may have {budget} tokens"
+        drafts = [self._draft(request) for request in requests]
+        texts = [
+            draft.prompt
+            for draft in drafts
+            if isinstance(draft, _Draft) and isinstance(draft.prompt, PromptText)
+        ]
+        encoded = iter(self.tokenizer.encode_prompts(texts))
+        return [
+            draft
+            if isinstance(draft, Exception)
+            else self._finish(
+                draft, draft.prompt if isinstance(draft.prompt, list) else next(encoded)
             )
-        first_eos, *other_eos = self.tokenizer.eos_ids
+            for draft in drafts
+        ]
+
+    def _draft(self, request: PromptRequest) -> _Draft | Exception:
+        try:
+            sampling = check_sampling(
+                request.sampling, self.max_beam_width, self.engine, request.stream
+            )
+            if request.return_log_probs and not {"top_k", "top_p"} & sampling.keys():
+                # The C++ backend computes them only where a sampling value is set; this is greedy.
+                sampling["top_k"] = 1
+            max_length = self._max_length(request)
+            return _Draft(
+                request, prompt_of(request, self.tokenizer, max_length), max_length, sampling
+            )
+        except Exception as error:
+            return error
+
+    def _finish(self, draft: _Draft, input_ids: list[int]) -> EngineInputs | Exception:
+        try:
+            return self._inputs(draft, input_ids)
+        except Exception as error:
+            return error
+
+    def _inputs(self, draft: _Draft, input_ids: list[int]) -> EngineInputs:
+        request, sampling = draft.request, dict(draft.sampling)
+        budget = new_token_budget(len(input_ids), request.max_tokens, draft.max_length)
+        minima = {name: int(sampling.pop(name)) for name in MINIMA if name in sampling}
+        if min_tokens := fewest_new_tokens(len(input_ids), budget, minima):
+            sampling["min_tokens"] = min_tokens
+        end_id, *other_end_ids = self._end_ids(request)
         return EngineInputs(
             input_ids=input_ids,
             request_output_len=budget,
-            end_id=first_eos if request.end_id is None else self._checked_end_id(request.end_id),
-            pad_id=self.tokenizer.pad_id if request.pad_id is None else request.pad_id,
-            stop_words=[
-                *([eos] for eos in other_eos),
-                *self._encode_words("stop_words", request.stop_words),
-            ],
-            bad_words=self._encode_words("bad_words", request.bad_words),
+            end_id=end_id,
+            pad_id=self._pad_id(request),
+            stop_words=[*([each] for each in other_end_ids), *self._stop_words(request)],
+            bad_words=self._bad_words(request),
+            embedding_bias=self._embedding_bias(request),
             sampling=sampling,
         )
 
@@ -105,36 +116,55 @@ class Preprocessor:
             raise InvalidRequestError(f"max_length is {request.max_length}; it must be 1 or more")
         return min(request.max_length, self.max_seq_len)
 
-    def _encode_prompt(self, request: PromptRequest, max_length: int) -> list[int]:
-        text, messages = request.text_input, request.messages
-        if text is not None and messages is not None:
-            raise InvalidRequestError("send either text_input or messages, not both")
-        if messages is not None:
-            text = self.tokenizer.render(parse_messages(messages))
-        elif text is None:
-            raise InvalidRequestError("send text_input or messages")
-        _check_size("the prompt", [text], max_length)
-        # The chat template has written the special tokens itself.
-        return self.tokenizer.encode(text, add_special_tokens=messages is None)
-
-    def _encode_words(self, name: str, words: list[str]) -> list[list[int]]:
-        _check_size(name, words, self.max_seq_len)
-        encoded = (self.tokenizer.encode(word, add_special_tokens=False) for word in words if word)
-        return [ids for ids in encoded if ids]
-
-    def _checked_end_id(self, end_id: int) -> int:
+    def _end_ids(self, request: PromptRequest) -> Sequence[int]:
+        """Return the ids that end a reply; the engine is given the first apart."""
+        end_id, end_ids = request.end_id, request.parameters.end_ids
+        if end_ids is not None:
+            if end_id is not None:
+                raise InvalidRequestError("send either end_id or end_ids, not both")
+            check_ids("end_ids", end_ids, self.tokenizer.vocab_size)
+            return end_ids or (-1,)
+        if end_id is None:
+            return self.tokenizer.eos_ids
         if not -1 <= end_id < self.tokenizer.vocab_size:
             raise InvalidRequestError(
                 f"end_id is {end_id}; it must be a token id below {self.tokenizer.vocab_size}, "
                 "or -1 for none"
             )
-        return end_id
+        return (end_id, *self.tokenizer.eos_ids[1:]) if end_id >= 0 else (end_id,)
 
+    def _pad_id(self, request: PromptRequest) -> int:
+        if request.pad_id is None:
+            return self.tokenizer.pad_id
+        if not -1 <= request.pad_id < self.tokenizer.vocab_size:
+            raise InvalidRequestError(
+                f"pad_id is {request.pad_id}; it must be a token id below "
+                f"{self.tokenizer.vocab_size}, or -1"
+            )
+        return request.pad_id
 
-def _check_size(name: str, texts: list[str], max_tokens: int) -> None:
-    size = sum(len(text.encode()) for text in texts)
-    if size > MAX_BYTES_PER_TOKEN * max_tokens:
-        raise InvalidRequestError(
-            f"{name} has {size} bytes, which is more than {max_tokens} tokens can hold, the most "
-            "that prompt and reply together may have; shorten it"
+    def _stop_words(self, request: PromptRequest) -> Words:
+        stop = request.parameters.stop
+        check_size("stop_words", request.stop_words, self.max_seq_len)
+        check_size("stop", stop, self.max_seq_len)
+        words = encode_words(self.tokenizer, request.stop_words)
+        return words + stop_hints(self.tokenizer, stop)
+
+    def _bad_words(self, request: PromptRequest) -> Words:
+        check_size("bad_words", request.bad_words, self.max_seq_len)
+        words = encode_words(self.tokenizer, request.bad_words)
+        if request.bad_words_ids is not None:
+            words += parse_word_ids(
+                "bad_words_ids", request.bad_words_ids, self.tokenizer.vocab_size
+            )
+        return words
+
+    def _embedding_bias(self, request: PromptRequest) -> Float32Array | None:
+        check_size("embedding_bias_words", request.embedding_bias_words, self.max_seq_len)
+        return embedding_bias(
+            self.tokenizer,
+            request.embedding_bias_words,
+            request.embedding_bias_weights,
+            request.embedding_bias_ids,
+            request.embedding_bias_id_weights,
         )

@@ -24,12 +24,18 @@ RANGES: dict[str, Range] = {
     "temperature": Range(lambda value: value >= 0, "0 or more; 0 is greedy"),
     "top_k": Range(lambda value: value >= 0, "0 or more; 0 is no limit"),
     "top_p": Range(lambda value: 0 <= value <= 1, "in [0, 1]"),
+    "top_p_min": Range(lambda value: 0 < value <= 1, "in (0, 1]"),
+    "top_p_decay": Range(lambda value: 0 < value <= 1, "in (0, 1]"),
+    "top_p_reset_ids": Range(lambda value: value >= 0, "a token id"),
     "repetition_penalty": Range(lambda value: value > 0, "more than 0"),
     "presence_penalty": Range(lambda _: True, "a finite number"),
     "frequency_penalty": Range(lambda _: True, "a finite number"),
     "min_tokens": Range(lambda value: value >= 0, "0 or more"),
+    "min_length": Range(lambda value: value >= 0, "0 or more"),
+    "min_total_length": Range(lambda value: value >= 0, "0 or more"),
     "no_repeat_ngram_size": Range(lambda value: value >= 0, "0 or more; 0 is off"),
     "length_penalty": Range(lambda value: value >= 0, "0 or more"),
+    "beam_search_diversity_rate": Range(lambda value: value >= 0, "0 or more"),
     "early_stopping": Range(lambda value: value in (0, 1, 2), "0, 1 or 2 (never)"),
     "num_return_sequences": Range(
         lambda value: value == 1, "1; send as many requests, each with a seed of its own"
@@ -37,7 +43,7 @@ RANGES: dict[str, Range] = {
     "seed": Range(lambda _: True, "a number"),
 }
 
-BEAM_SEARCH_VALUES = ("length_penalty", "early_stopping")
+BEAM_SEARCH_VALUES = ("length_penalty", "early_stopping", "beam_search_diversity_rate")
 """Without effect where there is one beam."""
 
 
@@ -67,11 +73,11 @@ def check_sampling(values: Values, max_beam_width: int, engine: EngineName, stre
         }
     forwarded.pop("num_return_sequences", None)
     for name, fixed in FIXED_VALUES[engine].items():
-        value = forwarded.pop(name, fixed)
-        if value != fixed:
+        value = forwarded.pop(name, fixed.value)
+        if not math.isclose(value, fixed.value, rel_tol=1e-6):
             raise InvalidRequestError(
-                f"{name} is {value:g}, but TensorRT-LLM 1.2.1 mistakes this value for another "
-                f"parameter; the engine of this model always acts by {fixed:g}"
+                f"{name} is {value:g}, but {fixed.reason}; the engine of this model always acts "
+                f"by {fixed.value:g}"
             )
     return _with_temperature_zero_as_greedy(forwarded)
 

@@ -6,11 +6,13 @@ of 1. Nothing here knows Triton.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from preprocessing.errors import InvalidRequestError
-from preprocessing.preprocessor import EngineInputs, PromptRequest
+from preprocessing.parameters import parse_parameters
+from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.sampling import Number
 from preprocessing.words import word_list
 
@@ -22,6 +24,9 @@ SAMPLING_TYPES: dict[str, type[np.generic]] = {
     "temperature": np.float32,
     "top_k": np.int32,
     "top_p": np.float32,
+    "top_p_min": np.float32,
+    "top_p_decay": np.float32,
+    "top_p_reset_ids": np.int32,
     "seed": np.uint64,
     "repetition_penalty": np.float32,
     "presence_penalty": np.float32,
@@ -30,15 +35,21 @@ SAMPLING_TYPES: dict[str, type[np.generic]] = {
     "no_repeat_ngram_size": np.int32,
     "length_penalty": np.float32,
     "early_stopping": np.int32,
+    "beam_search_diversity_rate": np.float32,
 }
-INPUT_ONLY = ("num_return_sequences",)
+INPUT_ONLY = ("num_return_sequences", "min_length", "min_total_length")
 
 
-def request_from_tensors(tensors: Mapping[str, Tensor]) -> PromptRequest:
+def request_from_tensors(tensors: Mapping[str, Tensor], parameters: str = "") -> PromptRequest:
     """Read a request.
 
+    Args:
+        tensors: by input name.
+        parameters: the request's parameters, a JSON object.
+
     Raises:
-        InvalidRequestError: a tensor is missing, has more than one row or value, or is not UTF-8.
+        InvalidRequestError: a tensor is missing, has more than one row or value, or is not UTF-8;
+            or a parameter is wrong.
     """
     for name, tensor in tensors.items():
         if tensor.ndim < 1 or tensor.shape[0] != 1:
@@ -57,13 +68,21 @@ def request_from_tensors(tensors: Mapping[str, Tensor]) -> PromptRequest:
         max_tokens=max_tokens,
         text_input=_text(tensors, "QUERY"),
         messages=_text(tensors, "MESSAGES"),
+        input_ids=_numbers(tensors, "INPUT_IDS") if "INPUT_IDS" in tensors else None,
         max_length=_optional_int(tensors, "MAX_LENGTH"),
         stop_words=_texts(tensors, "STOP_WORDS_DICT"),
         bad_words=_texts(tensors, "BAD_WORDS_DICT"),
+        bad_words_ids=_text(tensors, "BAD_WORDS_ID_LISTS"),
+        embedding_bias_words=_texts(tensors, "EMBEDDING_BIAS_WORDS"),
+        embedding_bias_weights=_numbers(tensors, "EMBEDDING_BIAS_WEIGHTS"),
+        embedding_bias_ids=_numbers(tensors, "EMBEDDING_BIAS_IDS"),
+        embedding_bias_id_weights=_numbers(tensors, "EMBEDDING_BIAS_ID_WEIGHTS"),
         end_id=_optional_int(tensors, "END_ID"),
         pad_id=_optional_int(tensors, "PAD_ID"),
+        return_log_probs=bool(_optional_int(tensors, "RETURN_LOG_PROBS")),
         stream=bool(_optional_int(tensors, "STREAM")),
         sampling=values,
+        parameters=parse_parameters(parameters),
     )
 
 
@@ -84,6 +103,8 @@ def tensors_of(inputs: EngineInputs, stream: bool) -> dict[str, Tensor]:
         tensors["STOP_WORDS_IDS"] = word_list(inputs.stop_words)[np.newaxis]
     if inputs.bad_words:
         tensors["BAD_WORDS_IDS"] = word_list(inputs.bad_words)[np.newaxis]
+    if inputs.embedding_bias is not None:
+        tensors["EMBEDDING_BIAS"] = inputs.embedding_bias[np.newaxis]
     for name, value in inputs.sampling.items():
         tensors[f"OUT_{name.upper()}"] = np.array([[value]], dtype=SAMPLING_TYPES[name])
     if stream:
@@ -97,6 +118,10 @@ def _number(tensors: Mapping[str, Tensor], name: str) -> Number:
         raise InvalidRequestError(f"{name.lower()} has {tensor.size} values; send one")
     number: Number = tensor.item()
     return number
+
+
+def _numbers(tensors: Mapping[str, Tensor], name: str) -> list[Any]:
+    return tensors[name].reshape(-1).tolist() if name in tensors else []
 
 
 def _optional_int(tensors: Mapping[str, Tensor], name: str) -> int | None:

@@ -1,6 +1,8 @@
 """A checkpoint's tokenizer, its chat template, and the ids that end a reply."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,15 @@ from preprocessing.errors import InvalidRequestError
 
 class TokenizerError(ValueError):
     """The checkpoint's tokenizer can not be used; the text names the directory and the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A prompt to be tokenized."""
+
+    text: str
+    add_special_tokens: bool
+    """Whether BOS comes first, where the checkpoint has it so."""
 
 
 class Tokenizer:
@@ -34,13 +45,14 @@ class Tokenizer:
             raise TokenizerError(f"{directory}: neither its configs nor its tokenizer name an EOS")
         pad_id = self._tokenizer.pad_token_id
         self.pad_id: int = self.eos_ids[0] if pad_id is None else pad_id
-        self.vocab_size = len(self._tokenizer)
+        self.vocab_size = _vocab_size(directory) or len(self._tokenizer)
 
     def render(self, messages: list[dict[str, str]]) -> str:
         """Return a conversation as one prompt, special tokens and the reply's heading in it.
 
         Raises:
-            InvalidRequestError: the checkpoint has no template, or the template refuses.
+            InvalidRequestError: the checkpoint has no template, or the template refuses or leaves
+                out a message.
         """
         if self._tokenizer.chat_template is None:
             raise InvalidRequestError(
@@ -48,7 +60,7 @@ class Tokenizer:
                 "send the whole prompt as text_input"
             )
         try:
-            return str(
+            prompt = str(
                 self._tokenizer.apply_chat_template(
                     messages, tokenize=False, add_generation_prompt=True
                 )
@@ -57,25 +69,61 @@ class Tokenizer:
             raise InvalidRequestError(
                 f"the chat template of this model refuses the messages: {error}"
             ) from error
+        for number, message in enumerate(messages):
+            if message["content"].strip() not in prompt:
+                raise InvalidRequestError(
+                    f"the chat template of this model leaves out messages[{number}], whose role is "
+                    f"{message['role']!r}; send the roles that it knows, in the order it wants"
+                )
+        return prompt
 
-    def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Encode a text, after BOS where `add_special_tokens` and the checkpoint has it so."""
-        encoding = self._tokenizer(text, add_special_tokens=add_special_tokens, verbose=False)
+    def encode(self, text: str) -> list[int]:
+        """Encode a text as it stands, without special tokens around it."""
+        encoding = self._tokenizer(text, add_special_tokens=False, verbose=False)
         return list(encoding["input_ids"])
+
+    def encode_prompts(self, prompts: Sequence[PromptText]) -> list[list[int]]:
+        """Encode prompts, those of one kind in one call."""
+        encoded: list[list[int]] = [[]] * len(prompts)
+        for special in {prompt.add_special_tokens for prompt in prompts}:
+            numbers = [
+                number
+                for number, prompt in enumerate(prompts)
+                if prompt.add_special_tokens == special
+            ]
+            texts = [prompts[number].text for number in numbers]
+            encodings = self._tokenizer(texts, add_special_tokens=special, verbose=False)
+            for number, ids in zip(numbers, encodings["input_ids"], strict=True):
+                encoded[number] = list(ids)
+        return encoded
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of tokens, special ones included."""
+        return str(self._tokenizer.decode(ids, skip_special_tokens=False))
+
+
+def _vocab_size(directory: Path) -> int | None:
+    """Return the number of the model's logits: more than the tokenizer's tokens where padded."""
+    size: int | None = _read(directory / "config.json").get("vocab_size")
+    return size
 
 
 def _eos_ids(directory: Path) -> list[int]:
     """Return all EOS ids of generation_config.json, else of config.json, the first one first."""
     for name in ("generation_config.json", "config.json"):
-        path = directory / name
-        if path.is_file():
-            try:
-                content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise TokenizerError(f"{path}: {error}") from error
-            if ids := _ids(content.get("eos_token_id")):
-                return ids
+        if ids := _ids(_read(directory / name).get("eos_token_id")):
+            return ids
     return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise TokenizerError(f"{path}: {error}") from error
+    return content
 
 
 def _ids(value: int | list[int] | None) -> list[int]:

@@ -1,11 +1,65 @@
-"""Stop words and bad words in the layout of TensorRT-LLM's word lists."""
+"""Words that a reply must end at or not contain: to token ids, and to TensorRT-LLM's layout."""
+
+import json
+from collections.abc import Sequence
 
 import numpy as np
 
+from preprocessing.errors import InvalidRequestError
+from preprocessing.tokenizer import Tokenizer
+
 Int32Array = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
+Words = list[list[int]]
 
 
-def word_list(words: list[list[int]]) -> Int32Array:
+def encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> Words:
+    """Encode words without special tokens; empty ones are dropped."""
+    encoded = (tokenizer.encode(word) for word in words if word)
+    return [ids for ids in encoded if ids]
+
+
+def parse_word_ids(name: str, text: str, vocab_size: int) -> Words:
+    """Read words that came as token ids: a JSON list of lists; empty ones are dropped.
+
+    Raises:
+        InvalidRequestError: it is anything else, or an id is outside the vocabulary.
+    """
+    try:
+        words = json.loads(text or "[]")
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"{name} is not valid JSON: {error}") from error
+    if not isinstance(words, list) or not all(isinstance(word, list) for word in words):
+        raise InvalidRequestError(f"{name} must be a list of lists of token ids")
+    for word in words:
+        check_ids(name, word, vocab_size)
+    return [word for word in words if word]
+
+
+def check_ids(name: str, ids: Sequence[object], vocab_size: int) -> None:
+    """Refuse anything but token ids of a model.
+
+    Raises:
+        InvalidRequestError: with the first that is none.
+    """
+    for token_id in ids:
+        if type(token_id) is not int or not 0 <= token_id < vocab_size:
+            raise InvalidRequestError(
+                f"{name} holds {token_id!r}; token ids of this model are 0 to {vocab_size - 1}"
+            )
+
+
+def stop_hints(tokenizer: Tokenizer, stop: Sequence[str]) -> Words:
+    """Return token sequences that spell a stop string, at which the engine can end by itself.
+
+    A text can be spelt in more ways than these, so postprocessing looks for it as text. What does
+    not decode to the string - a normalizer changed it - would end replies too early.
+    """
+    encoded = [(text, tokenizer.encode(variant)) for text in stop for variant in (text, f" {text}")]
+    words = {tuple(ids): None for text, ids in encoded if ids and text in tokenizer.decode(ids)}
+    return [list(word) for word in words]
+
+
+def word_list(words: Words) -> Int32Array:
     """Lay out words of token ids.
 
     Returns:

@@ -31,6 +31,7 @@ class Scheduler:
         self._by_id: dict[str, Sequence] = {}
         self._cancelled: list[Sequence] = []
         self._interruption: Exception | None = None
+        self._num_iterations = 0
         self.closed_by: EngineStoppedError | None = None
 
     def add(self, sequence: Sequence) -> None:
@@ -105,6 +106,11 @@ class Scheduler:
             self._interruption = None
             self._pool.forget_published()
 
+    def count_iteration(self) -> None:
+        """Note that a step begins."""
+        with self._changed:
+            self._num_iterations += 1
+
     def take_cancelled(self) -> list[Sequence]:
         """Return the live sequences marked by `cancel` since the last call."""
         with self._changed:
@@ -152,8 +158,10 @@ class Scheduler:
         """Return the current counts."""
         with self._changed:
             return EngineStatistics(
+                iterations=self._num_iterations,
                 max_requests=self._max_rows,
                 scheduled=len(self._running),
+                context=sum(not sequence.is_prefilled for sequence in self._running),
                 waiting=len(self._waiting),
                 kv_cache_blocks_used=self._pool.num_blocks - self._pool.num_free,
                 kv_cache_blocks_max=self._pool.num_blocks,

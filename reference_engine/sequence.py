@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from enum import Enum
 
-from reference_engine.beam_search import BeamSearch
+from reference_engine import decoding
 from reference_engine.blocks import BlockPool, SequenceBlocks
-from reference_engine.interface import EngineRequest, TokenEvent
+from reference_engine.decoding import Decoding
+from reference_engine.interface import BeamLogProbs, EngineRequest, PerfMetrics, TokenEvent
 from reference_engine.kv_cache import Row
-from reference_engine.sampler import Sampler
+from reference_engine.request_times import RequestTimes
 
 
 class SequenceStatus(Enum):
@@ -28,12 +29,14 @@ class Sequence:
         self.request = request
         self.on_event = on_event
         self.status = SequenceStatus.QUEUED
+        self.times = RequestTimes()
         # Positions in the cache, the same for every beam: all but the newest token.
         self.num_cached = 0
         self._blocks: SequenceBlocks | None = None
+        self._num_blocks = self._num_reused_blocks = 0
         # An output that does not fit is cut without a word, as in the C++ backend.
         self._max_new_tokens = min(request.request_output_len, max_seq_len - len(request.input_ids))
-        self._decoding: Sampler | BeamSearch | None = None
+        self._decoding: Decoding | None = None
         self._num_reported = 0
 
     @property
@@ -53,11 +56,10 @@ class Sequence:
         return self._blocks
 
     @property
-    def decoding(self) -> Sampler | BeamSearch:
+    def decoding(self) -> Decoding:
         """How tokens are chosen; made when first asked for, by the thread that owns torch."""
         if self._decoding is None:
-            make = BeamSearch if self.num_rows > 1 else Sampler
-            self._decoding = make(self.request, self._max_new_tokens)
+            self._decoding = decoding.start(self.request, self._max_new_tokens)
         return self._decoding
 
     def num_blocks_needed(self, pool: BlockPool) -> int:
@@ -74,7 +76,10 @@ class Sequence:
             return False
         self._blocks = SequenceBlocks(pool, *taken)
         self.num_cached = self._blocks.num_reused_tokens
+        self._num_blocks = self.num_blocks_needed(pool)
+        self._num_reused_blocks = self.num_cached // pool.block_size
         self.status = SequenceStatus.RUNNING
+        self.times.mark_scheduled()
         return True
 
     def prefill_row(self, max_tokens: int) -> Row:
@@ -112,11 +117,34 @@ class Sequence:
 
     def next_event(self, is_final: bool) -> TokenEvent:
         """Return what is to be told now; the tokens in it count as reported."""
-        outputs = self._decoding.outputs if self._decoding else [[] for _ in range(self.num_rows)]
+        none: list[list[int]] = [[] for _ in range(self.num_rows)]
+        outputs = self._decoding.outputs if self._decoding else none
         if self.request.streaming:
             # Beams may be rewritten, so every event of a beam search holds them in full.
             begin = self._num_reported if self.num_rows == 1 else 0
             self._num_reported = len(outputs[0])
-            return TokenEvent([tokens[begin:] for tokens in outputs], is_final)
-        prompt = [] if self.request.exclude_input_in_output else self.request.input_ids
-        return TokenEvent([[*prompt, *tokens] for tokens in outputs], is_final)
+            told = [tokens[begin:] for tokens in outputs]
+        else:
+            prompt = [] if self.request.exclude_input_in_output else self.request.input_ids
+            told = [[*prompt, *tokens] for tokens in outputs]
+        return TokenEvent(
+            told, is_final, log_probs=self._log_probs(), perf_metrics=self._perf_metrics()
+        )
+
+    def _log_probs(self) -> list[BeamLogProbs] | None:
+        if not self.request.return_log_probs:
+            return None
+        if self._decoding is None:
+            return [BeamLogProbs(0.0, [])] * self.num_rows
+        return self._decoding.log_probs
+
+    def _perf_metrics(self) -> PerfMetrics:
+        return PerfMetrics(
+            arrival_time_ns=self.times.arrival,
+            first_scheduled_time_ns=self.times.first_scheduled,
+            first_token_time_ns=self.times.first_token,
+            last_token_time_ns=self.times.last_token,
+            kv_cache_alloc_total_blocks=self._num_blocks,
+            kv_cache_alloc_new_blocks=self._num_blocks - self._num_reused_blocks,
+            kv_cache_reused_blocks=self._num_reused_blocks,
+        )

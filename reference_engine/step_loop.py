@@ -4,6 +4,7 @@ import logging
 
 import torch
 
+from reference_engine import decoding
 from reference_engine.interface import RankLostError, TokenEvent
 from reference_engine.kv_cache import Row
 from reference_engine.model_runner import Runner
@@ -32,6 +33,7 @@ class StepLoop:
         Raises:
             RankLostError: the model can not be used any more.
         """
+        self._scheduler.count_iteration()
         for sequence in self._scheduler.take_cancelled():
             self._finish(sequence, SequenceStatus.CANCELLED)
         while self._scheduler.admit():
@@ -49,10 +51,10 @@ class StepLoop:
                 self._fail(sequence, error)
             return
         parts = torch.split(logits, [len(rows) for _, rows in work])
-        for (sequence, rows), part in zip(work, parts, strict=True):
+        for sequence, rows in work:
             sequence.num_cached = rows[0].end
-            if sequence.is_prefilled:
-                self._advance(sequence, part)
+        ready = zip([sequence for sequence, _ in work], parts, strict=True)
+        self._advance([each for each in ready if each[0].is_prefilled])
 
     def fail_running(self, error: Exception) -> None:
         """End the running requests with `error`; those that wait go on waiting."""
@@ -71,14 +73,20 @@ class StepLoop:
                 work.append((sequence, [row]))
         return work
 
-    def _advance(self, sequence: Sequence, logits: torch.Tensor) -> None:
-        """Choose tokens; an exception here is this request's own and ends no other."""
-        try:
-            sequence.decoding.advance(logits)
-        except Exception as error:
-            logger.exception("request %r failed", sequence.request.request_id)
-            self._fail(sequence, error)
-            return
+    def _advance(self, parts: list[tuple[Sequence, torch.Tensor]]) -> None:
+        """Choose tokens; an exception there is one request's own and ends no other."""
+        errors = decoding.advance([(each.decoding, logits) for each, logits in parts])
+        for (sequence, _), error in zip(parts, errors, strict=True):
+            if error is None:
+                self._follow(sequence)
+            else:
+                name = sequence.request.request_id
+                logger.error("request %r failed", name, exc_info=error)
+                self._fail(sequence, error)
+
+    def _follow(self, sequence: Sequence) -> None:
+        """Let the cache and the listener follow what has been chosen."""
+        sequence.times.mark_token()
         if sequence.decoding.is_finished:
             self._finish(sequence, SequenceStatus.FINISHED)
             return

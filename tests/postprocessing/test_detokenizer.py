@@ -1,5 +1,6 @@
 """Whatever the tokens and however they are cut, the pieces are the text of the whole."""
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +17,7 @@ FAMILIES: dict[str, Callable[[Path], Tokenizer]] = {
     "byte-level": save_byte_level_bpe,
     "sentencepiece": save_sentencepiece_bpe,
 }
+NUM_SEQUENCES = 10_000
 BLANKS = {"byte-level": "Ġ", "sentencepiece": "▁"}
 Family = tuple[Tokenizer, Vocabulary]
 
@@ -55,26 +57,27 @@ def assert_pieces_are_the_text(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=2000, deadline=None)
-@given(data=st.data())
 def test_pieces_of_random_tokens_are_the_text_of_all(
-    families: dict[str, Family], name: str, data: st.DataObject
+    families: dict[str, Family], name: str
 ) -> None:
     tokenizer = families[name][0]
-    any_token = st.integers(0, tokenizer.get_vocab_size() - 1)
+    rng = random.Random(name)
+    any_token = range(tokenizer.get_vocab_size())
     # What breaks a detokenizer: bytes that are no character by themselves (in both families at the
     # low ids), blanks that come alone, special tokens between them. Half of the sequences are
     # made mostly of those.
-    single_bytes = st.integers(3, 259)
-    special_or_blank = st.sampled_from([0, 1, 2, blank_of(tokenizer, name)])
-    hard = st.one_of(single_bytes, single_bytes, special_or_blank, any_token)
-    tokens = data.draw(st.one_of(st.lists(any_token, max_size=30), st.lists(hard, max_size=30)))
-    sizes = data.draw(st.lists(st.integers(0, 8), max_size=12))
-    assert_pieces_are_the_text(families[name], tokens, sizes, data.draw(st.booleans()))
+    single_bytes = range(3, 260)
+    special_or_blank = [0, 1, 2, blank_of(tokenizer, name)]
+    hard = [single_bytes, single_bytes, special_or_blank, any_token]
+    for number in range(NUM_SEQUENCES):
+        length = rng.randrange(31)
+        tokens = [rng.choice(rng.choice(hard) if number % 2 else any_token) for _ in range(length)]
+        sizes = rng.choices(range(9), k=rng.randrange(13))
+        assert_pieces_are_the_text(families[name], tokens, sizes, rng.random() < 0.5)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(text=st.text(max_size=40), data=st.data())
 def test_pieces_of_any_text_are_that_text(
     families: dict[str, Family], name: str, text: str, data: st.DataObject

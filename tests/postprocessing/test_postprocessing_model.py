@@ -1,6 +1,8 @@
 """The `postprocessing` model inside a real tritonserver."""
 
 import random
+import time
+import urllib.request
 from collections import defaultdict
 from queue import SimpleQueue
 from typing import Any
@@ -98,3 +100,17 @@ def test_the_request_says_whether_special_tokens_show(
             parameters={"skip_special_tokens": skip},
         )
     assert texts_of(result, "OUTPUT") == [text]
+
+
+def test_running_streams_are_counted_in_the_servers_metrics(
+    triton: TritonServer, tokenizer: Tokenizer
+) -> None:
+    wind = tokenizer.encode("wind").ids
+    with triton_grpc.InferenceServerClient(triton.grpc_address) as client:
+        for number in range(40):
+            client.infer("postprocessing", inputs_of([wind], arrival=number), request_id="metric")
+            time.sleep(0.05)  # the gauge is set at most once a second
+    with urllib.request.urlopen(f"{triton.metrics_url}") as reply:
+        lines = reply.read().decode().splitlines()
+    (line,) = (line for line in lines if line.startswith("aeolus_postprocessing_streams{"))
+    assert 1 <= float(line.split()[-1]) <= 4096

@@ -1,13 +1,15 @@
 """Responses of many streams, each in its own state, and whole replies without any."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
 from tokenizers_for_tests import save_byte_level_bpe
 
-from postprocessing.postprocessor import Postprocessor, ResponseText
-from postprocessing.streams import Streams
+from postprocessing.postprocessor import EngineResponse, Postprocessor, ResponseText
+from postprocessing.streams import StreamKey, Streams
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
@@ -24,25 +26,36 @@ def streams() -> Streams:
 
 @pytest.fixture
 def postprocessor(tmp_path: Path, tokenizer: Tokenizer, streams: Streams) -> Postprocessor:  # noqa: ARG001
-    return Postprocessor(tmp_path, streams)
+    return Postprocessor(tmp_path, skip_special_tokens=True, streams=streams)
+
+
+def decode(
+    postprocessor: Postprocessor, beams: list[list[int]], stream: StreamKey | None, **values: Any
+) -> ResponseText:
+    prompt = values.pop("num_input_tokens", 0)
+    return postprocessor.text_of(
+        EngineResponse(
+            beams=beams, stream=stream, num_input_tokens=prompt, parameters=json.dumps(values)
+        )
+    )
 
 
 def test_streams_of_one_request_id_are_told_apart_by_arrival(
     postprocessor: Postprocessor, tokenizer: Tokenizer
 ) -> None:
     first, second = tokenizer.encode("ü", add_special_tokens=False).ids
-    assert postprocessor.text_of([[first]], ("id", 1), True) == ResponseText([""], [REPLACEMENT])
-    assert postprocessor.text_of([[first]], ("id", 2), True) == ResponseText([""], [REPLACEMENT])
-    assert postprocessor.text_of([[second]], ("id", 1), True) == ResponseText(["ü"], [""])
+    assert decode(postprocessor, [[first]], ("id", 1)) == ResponseText([""], [REPLACEMENT])
+    assert decode(postprocessor, [[first]], ("id", 2)) == ResponseText([""], [REPLACEMENT])
+    assert decode(postprocessor, [[second]], ("id", 1)) == ResponseText(["ü"], [""])
 
 
 def test_a_response_without_tokens_ends_the_stream_and_brings_what_was_held_back(
     postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
 ) -> None:
     first, _ = tokenizer.encode("ü", add_special_tokens=False).ids
-    postprocessor.text_of([[first]], ("id", 1), True)
+    decode(postprocessor, [[first]], ("id", 1))
     assert len(streams) == 1
-    assert postprocessor.text_of([[]], ("id", 1), True) == ResponseText([REPLACEMENT], [""])
+    assert decode(postprocessor, [[]], ("id", 1)) == ResponseText([REPLACEMENT], [""])
     assert len(streams) == 0
 
 
@@ -51,11 +64,78 @@ def test_a_whole_reply_is_decoded_to_its_end_beam_by_beam(
 ) -> None:
     wind = tokenizer.encode("wind", add_special_tokens=False).ids
     half, _ = tokenizer.encode("ü", add_special_tokens=False).ids
-    decoded = postprocessor.text_of([wind, [*wind, half]], None, True)
+    decoded = decode(postprocessor, [wind, [*wind, half]], None)
     assert decoded == ResponseText(["wind", f"wind{REPLACEMENT}"], ["", ""])
     assert len(streams) == 0
 
 
 def test_special_tokens_show_only_when_asked_for(postprocessor: Postprocessor) -> None:
-    assert postprocessor.text_of([[0]], None, True).text == [""]
-    assert postprocessor.text_of([[0]], None, False).text == ["<|endoftext|>"]
+    assert decode(postprocessor, [[0]], None).text == [""]
+    assert decode(postprocessor, [[0]], None, skip_special_tokens=False).text == ["<|endoftext|>"]
+
+
+def stop(*texts: str) -> str:
+    return json.dumps(texts)
+
+
+def test_a_stop_string_ends_every_beam_of_a_whole_reply_for_itself(
+    postprocessor: Postprocessor, tokenizer: Tokenizer
+) -> None:
+    beams = [
+        tokenizer.encode(text, add_special_tokens=False).ids
+        for text in ("the wind is gentle", "the gold")
+    ]
+    decoded = decode(postprocessor, beams, None, stop=stop(" is", "hills"))
+    assert decoded == ResponseText(["the wind", "the gold"], ["", ""], [" is", ""])
+
+
+def test_a_stop_string_that_spans_responses_is_cut_and_told_once(
+    postprocessor: Postprocessor, tokenizer: Tokenizer
+) -> None:
+    tokens = tokenizer.encode("the wind is", add_special_tokens=False).ids
+    responses = [
+        decode(postprocessor, [[token]], ("id", 1), stop=stop("wind i"))
+        for token in [*tokens, *tokens]
+    ]
+    assert "".join(each.text[0] for each in responses) == "the "
+    assert [each.stop_reasons for each in responses if each.stop_reasons] == [["wind i"]]
+    assert {each.pending[0] for each in responses[len(tokens) :]} == {""}
+
+
+def test_what_may_become_a_stop_string_is_pending(
+    postprocessor: Postprocessor, tokenizer: Tokenizer
+) -> None:
+    tokens = tokenizer.encode("the wind", add_special_tokens=False).ids
+    decoded = decode(postprocessor, [tokens], ("id", 1), stop=stop("windy"))
+    assert decoded == ResponseText(["the "], ["wind"])
+    assert decode(postprocessor, [[]], ("id", 1)) == ResponseText(["wind"], [""])
+
+
+def test_a_repeated_prompt_ends_nothing(postprocessor: Postprocessor, tokenizer: Tokenizer) -> None:
+    prompt = tokenizer.encode("the wind", add_special_tokens=False).ids
+    reply = tokenizer.encode(" is wind", add_special_tokens=False).ids
+    decoded = decode(
+        postprocessor,
+        [prompt + reply],
+        None,
+        num_input_tokens=len(prompt),
+        stop=stop("wind"),
+        prompt_in_output=True,
+    )
+    assert decoded == ResponseText(["the wind is "], [""], ["wind"])
+
+
+def test_an_end_id_of_the_request_does_not_show_at_the_end(
+    postprocessor: Postprocessor, tokenizer: Tokenizer
+) -> None:
+    tokens = tokenizer.encode("the wind is", add_special_tokens=False).ids
+    assert decode(postprocessor, [tokens], None, end_ids=f"[0, {tokens[-1]}]").text == ["the wind"]
+    for token in tokens:
+        decoded = decode(postprocessor, [[token]], ("id", 1), end_ids=f"[0, {tokens[-1]}]")
+    assert decoded.text == [""]
+
+
+def test_output_ids_are_sent_only_when_asked_for(postprocessor: Postprocessor) -> None:
+    assert not decode(postprocessor, [[5]], None).with_output_ids
+    assert decode(postprocessor, [[5]], None, return_output_ids=True).with_output_ids
+    assert decode(postprocessor, [[5]], ("id", 1), return_output_ids=True).with_output_ids

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from tokenizers_for_tests import save_byte_level_bpe
 
-from postprocessing.detokenizer import Detokenizer, detokenizer_of
+from postprocessing.parameters import TextParameters
+from postprocessing.sequence_text import SequenceText
 from postprocessing.streams import Streams
 from postprocessing.vocabulary import load_vocabulary
 
@@ -29,31 +30,29 @@ def streams(clock: Clock) -> Streams:
 
 
 @pytest.fixture
-def detokenizer(tmp_path: Path) -> Detokenizer:
+def text(tmp_path: Path) -> SequenceText:
     save_byte_level_bpe(tmp_path)
-    return detokenizer_of(load_vocabulary(tmp_path), skip_special_tokens=True)
+    return SequenceText(load_vocabulary(tmp_path), TextParameters(skip_special_tokens=True))
 
 
-def test_a_stream_keeps_its_detokenizer(streams: Streams, detokenizer: Detokenizer) -> None:
-    assert streams.get(("a", 1), lambda: detokenizer) is detokenizer
-    assert streams.get(("a", 1), pytest.fail) is detokenizer
+def test_a_stream_keeps_its_text(streams: Streams, text: SequenceText) -> None:
+    assert streams.get(("a", 1), lambda: text) is text
+    assert streams.get(("a", 1), pytest.fail) is text
 
 
 def test_the_least_recently_used_goes_when_there_are_too_many(
-    streams: Streams, detokenizer: Detokenizer
+    streams: Streams, text: SequenceText
 ) -> None:
     for name in ("a", "b", "c", "a", "d"):
-        streams.get((name, 1), lambda: detokenizer)
+        streams.get((name, 1), lambda: text)
     assert len(streams) == 3
-    assert streams.get(("a", 1), pytest.fail) is detokenizer
+    assert streams.get(("a", 1), pytest.fail) is text
     with pytest.raises(pytest.fail.Exception):
         streams.get(("b", 1), lambda: pytest.fail("b is new"))
 
 
-def test_an_idle_stream_is_forgotten(
-    streams: Streams, clock: Clock, detokenizer: Detokenizer
-) -> None:
-    streams.get(("a", 1), lambda: detokenizer)
+def test_an_idle_stream_is_forgotten(streams: Streams, clock: Clock, text: SequenceText) -> None:
+    streams.get(("a", 1), lambda: text)
     clock.time = 61
-    streams.get(("b", 1), lambda: detokenizer)
+    streams.get(("b", 1), lambda: text)
     assert len(streams) == 1

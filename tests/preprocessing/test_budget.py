@@ -3,10 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from preparing import prepare
 
-from preprocessing.budget import new_token_budget
+from preprocessing.budget import fewest_new_tokens, new_token_budget
 from preprocessing.errors import InvalidRequestError
-from preprocessing.preprocessor import Preprocessor, PromptRequest
+from preprocessing.preprocessor import Preprocessor
 
 
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 200))
@@ -39,8 +40,8 @@ def test_nothing_to_do_is_refused(prompt_tokens: int, max_tokens: int, reason: s
 
 def test_the_smaller_of_the_two_limits_holds(chat: Preprocessor) -> None:
     def budget(max_length: int | None = None) -> int:
-        request = PromptRequest(max_tokens=1000, text_input="a", max_length=max_length)
-        return chat.prepare(request).request_output_len
+        inputs = prepare(chat, max_tokens=1000, text_input="a", max_length=max_length)
+        return inputs.request_output_len
 
     assert budget() == 63
     assert budget(max_length=10) == 9
@@ -49,18 +50,18 @@ def test_the_smaller_of_the_two_limits_holds(chat: Preprocessor) -> None:
 
 def test_a_limit_below_one_is_refused(chat: Preprocessor) -> None:
     with pytest.raises(InvalidRequestError, match="max_length is 0"):
-        chat.prepare(PromptRequest(max_tokens=1, text_input="a", max_length=0))
+        prepare(chat, text_input="a", max_length=0)
 
 
 def test_a_text_that_can_not_fit_is_refused_before_it_is_tokenized(chat: Preprocessor) -> None:
     text = "a" * 2_000_000
     with pytest.raises(InvalidRequestError, match="has 2000000 bytes, which is more than 64"):
-        chat.prepare(PromptRequest(max_tokens=1, text_input=text))
+        prepare(chat, text_input=text)
 
 
 def test_only_the_text_of_messages_counts_as_its_size(chat: Preprocessor) -> None:
     messages = '[{"role": "user",' + " " * 10_000 + r'"content": "\u0061"}]'
-    assert chat.prepare(PromptRequest(max_tokens=1, messages=messages)).request_output_len == 1
+    assert prepare(chat, messages=messages).request_output_len == 1
 
 
 @pytest.mark.parametrize("name", ["stop_words", "bad_words"])
@@ -69,10 +70,43 @@ def test_words_that_can_not_fit_are_refused_before_they_are_tokenized(
 ) -> None:
     words = ["a" * 1000] * 1000
     with pytest.raises(InvalidRequestError, match=f"{name} has 1000000 bytes"):
-        chat.prepare(PromptRequest(max_tokens=1, text_input="a", **{name: words}))  # type: ignore[arg-type]
+        prepare(chat, text_input="a", **{name: words})
 
 
 def test_min_tokens_beyond_the_budget_are_refused(chat: Preprocessor) -> None:
-    request = PromptRequest(max_tokens=8, text_input="a", sampling={"min_tokens": 9})
     with pytest.raises(InvalidRequestError, match="min_tokens is 9, but the reply may have 8"):
-        chat.prepare(request)
+        prepare(chat, max_tokens=8, text_input="a", sampling={"min_tokens": 9})
+
+
+@pytest.mark.parametrize(
+    ("asked", "fewest"),
+    [
+        ({}, 0),
+        ({"min_tokens": 4}, 4),
+        ({"min_length": 4}, 4),
+        ({"min_tokens": 4, "min_length": 4}, 4),
+        ({"min_total_length": 14}, 4),
+        ({"min_total_length": 4}, 0),
+        ({"min_total_length": 14, "min_tokens": 5}, 5),
+    ],
+)
+def test_the_strictest_minimum_holds(asked: dict[str, int], fewest: int) -> None:
+    assert fewest_new_tokens(10, 20, asked) == fewest
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"min_tokens": 4, "min_length": 5}, "min_tokens is 4 and its alias min_length 5"),
+        ({"min_length": 21}, "min_length is 21, but the reply may have 20"),
+        ({"min_total_length": 31}, "min_total_length is 31, but the reply may have 20"),
+    ],
+)
+def test_minima_that_can_not_be_met_are_refused(asked: dict[str, int], reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        fewest_new_tokens(10, 20, asked)
+
+
+def test_the_engine_is_told_one_minimum(chat: Preprocessor) -> None:
+    inputs = prepare(chat, max_tokens=9, input_ids=[5, 6], sampling={"min_total_length": 6})
+    assert inputs.sampling == {"min_tokens": 4}

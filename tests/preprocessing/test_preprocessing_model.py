@@ -69,6 +69,21 @@ def test_a_wrong_request_fails_alone_and_says_why(
     }
 
 
+def test_prompts_that_arrive_together_are_answered_each_with_its_own(
+    client: triton_grpc.InferenceServerClient,
+) -> None:
+    def tokens(number: int) -> list[int]:
+        values: dict[str, Tensor] = {"QUERY": np.array([[b"wind " * number]], np.object_)}
+        if number % 3 == 0:  # other inputs, other lengths
+            values["BAD_WORDS_DICT"] = np.array([[b"a"] * number], np.object_)
+        ids: list[int] = infer(client, **values)["INPUT_ID"][0].tolist()
+        return ids
+
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(tokens, range(1, 33)))
+    assert together == [tokens(number) for number in range(1, 33)]
+
+
 def test_two_prompts_in_one_request_are_refused(
     client: triton_grpc.InferenceServerClient,
 ) -> None:

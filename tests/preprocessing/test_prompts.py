@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from preparing import prepare
 from tokenizers_for_tests import save_byte_level_bpe
 from transformers import AutoTokenizer
 
 from preprocessing.errors import InvalidRequestError
-from preprocessing.preprocessor import Preprocessor, PromptRequest
+from preprocessing.preprocessor import Preprocessor
+from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.tokenizer import Tokenizer, TokenizerError
 
 CONVERSATION = [
@@ -20,7 +22,7 @@ CONVERSATION = [
 
 
 def ids_of(preprocessor: Preprocessor, **prompt: Any) -> list[int]:
-    return preprocessor.prepare(PromptRequest(max_tokens=1, **prompt)).input_ids
+    return prepare(preprocessor, **prompt).input_ids
 
 
 def test_a_raw_prompt_begins_with_bos(base: Preprocessor) -> None:
@@ -72,7 +74,7 @@ def test_a_malformed_conversation_is_refused_by_its_place(
     chat: Preprocessor, messages: str, reason: str
 ) -> None:
     with pytest.raises(InvalidRequestError, match=reason):
-        chat.prepare(PromptRequest(max_tokens=1, messages=messages, max_length=64))
+        prepare(chat, messages=messages, max_length=64)
 
 
 @pytest.mark.parametrize(
@@ -80,43 +82,43 @@ def test_a_malformed_conversation_is_refused_by_its_place(
     [
         ({}, "send text_input or messages"),
         ({"text_input": "a", "messages": "[]"}, "either text_input or messages, not both"),
+        ({"text_input": "a", "input_ids": [1]}, "either text_input or input_ids, not both"),
+        ({"input_ids": []}, "the prompt is empty"),
+        ({"input_ids": [1, -1]}, "input_ids holds -1; token ids of this model are 0 to"),
+        ({"input_ids": [600]}, "input_ids holds 600; token ids"),
     ],
 )
 def test_exactly_one_prompt_is_needed(
-    chat: Preprocessor, prompt: dict[str, str], reason: str
+    chat: Preprocessor, prompt: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(InvalidRequestError, match=reason):
         ids_of(chat, **prompt)
 
 
 def test_all_eos_ids_of_the_generation_config_stop_a_reply(chat: Preprocessor) -> None:
-    inputs = chat.prepare(PromptRequest(max_tokens=1, text_input="hi"))
+    inputs = prepare(chat, text_input="hi")
     assert inputs.end_id == 0
     assert inputs.stop_words == [[7]]
 
 
 def test_the_clients_end_id_takes_the_first_place(chat: Preprocessor) -> None:
-    inputs = chat.prepare(PromptRequest(max_tokens=1, text_input="hi", end_id=9, pad_id=3))
+    inputs = prepare(chat, text_input="hi", end_id=9, pad_id=3)
     assert (inputs.end_id, inputs.pad_id) == (9, 3)
 
 
 def test_an_end_id_outside_the_vocabulary_is_refused(chat: Preprocessor) -> None:
-    assert chat.prepare(PromptRequest(max_tokens=1, text_input="hi", end_id=-1)).end_id == -1
+    assert prepare(chat, text_input="hi", end_id=-1).end_id == -1
     for end_id in (-2, chat.tokenizer.vocab_size):
         with pytest.raises(InvalidRequestError, match=f"end_id is {end_id}; it must be a token id"):
-            chat.prepare(PromptRequest(max_tokens=1, text_input="hi", end_id=end_id))
+            prepare(chat, text_input="hi", end_id=end_id)
 
 
 def test_words_are_encoded_without_special_tokens_and_empty_ones_skipped(
     base: Preprocessor,
 ) -> None:
-    inputs = base.prepare(
-        PromptRequest(
-            max_tokens=1, text_input="hi", stop_words=["", "wind"], bad_words=["", "gold"]
-        )
-    )
-    assert inputs.stop_words == [base.tokenizer.encode("wind", add_special_tokens=False)]
-    assert inputs.bad_words == [base.tokenizer.encode("gold", add_special_tokens=False)]
+    inputs = prepare(base, text_input="hi", stop_words=["", "wind"], bad_words=["", "gold"])
+    assert inputs.stop_words == [base.tokenizer.encode("wind")]
+    assert inputs.bad_words == [base.tokenizer.encode("gold")]
     assert 1 not in inputs.stop_words[0]
 
 
@@ -136,3 +138,33 @@ def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
     save_byte_level_bpe(tmp_path)
     with pytest.raises(ValueError, match="engine is 'vllm'; known are reference, tensorrtllm"):
         Preprocessor.load(tmp_path, 64, 4, "vllm")  # type: ignore[arg-type]
+
+
+def test_token_ids_are_the_prompt_as_they_are(chat: Preprocessor) -> None:
+    assert ids_of(chat, input_ids=[5, 0, 6]) == [5, 0, 6]
+
+
+def test_prompts_that_arrive_together_are_each_as_alone(
+    chat: Preprocessor, base: Preprocessor
+) -> None:
+    texts = ["the wind", "gold 東京", "a", "the wind"]
+    for preprocessor in (chat, base):
+        requests = [PromptRequest(max_tokens=1, text_input=text) for text in texts]
+        wrong = PromptRequest(max_tokens=1, text_input="")
+        ids = PromptRequest(max_tokens=1, input_ids=[9])
+        together = preprocessor.prepare([*requests[:2], ids, wrong, *requests[2:]])
+        expected = [ids_of(preprocessor, text_input=text) for text in texts]
+        expected.insert(2, [9])
+        if preprocessor is chat:
+            refused = together.pop(3)
+            assert isinstance(refused, InvalidRequestError)
+        else:
+            expected.insert(3, [1])
+        assert [each.input_ids for each in together if isinstance(each, EngineInputs)] == expected
+
+
+def test_the_vocabulary_is_the_models_where_its_logits_are_padded(tmp_path: Path) -> None:
+    save_byte_level_bpe(tmp_path)
+    assert Tokenizer(tmp_path).vocab_size < 576
+    (tmp_path / "config.json").write_text('{"vocab_size": 576}')
+    assert Tokenizer(tmp_path).vocab_size == 576

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from preprocessing.errors import InvalidRequestError
@@ -40,6 +41,12 @@ def test_temperature_zero_is_greedy_whatever_else_is_asked() -> None:
         ("top_p", 1.01),
         ("top_p", -0.01),
         ("top_p", math.nan),
+        ("top_p_min", 0.0),
+        ("top_p_decay", 1.5),
+        ("top_p_reset_ids", -1),
+        ("beam_search_diversity_rate", -0.1),
+        ("min_length", -1),
+        ("min_total_length", -1),
         ("repetition_penalty", 0.0),
         ("presence_penalty", math.inf),
         ("frequency_penalty", math.nan),
@@ -89,6 +96,14 @@ def test_what_tensorrt_llm_1_2_1_misreads_never_reaches_it(name: str, fixed: flo
     assert check({**beams, name: fixed}, "tensorrtllm-1.2.1") == beams
     with pytest.raises(InvalidRequestError, match=f"{name} is 2, but TensorRT-LLM 1.2.1 mistakes"):
         check({**beams, name: 2}, "tensorrtllm-1.2.1")
+
+
+def test_what_tensorrt_llm_1_2_1_does_not_read_is_not_sent() -> None:
+    default: Values = {"top_p_min": float(np.float32(1e-6))}
+    assert check(default) == default
+    assert check(default, "tensorrtllm-1.2.1") == {}
+    with pytest.raises(InvalidRequestError, match="looks for this value under a wrong name"):
+        check({"top_p_min": 0.5}, "tensorrtllm-1.2.1")
 
 
 @pytest.mark.parametrize("engine", ["reference", "tensorrtllm-1.2.1"])

@@ -1,12 +1,14 @@
 """Tensors in, tensors out, in the shapes of the wire."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.errors import InvalidRequestError
-from preprocessing.preprocessor import EngineInputs
+from preprocessing.request import EngineInputs
 from preprocessing.tensors import Tensor, request_from_tensors, tensors_of
 from preprocessing.words import word_list
 
@@ -17,6 +19,7 @@ INPUTS = EngineInputs(
     pad_id=0,
     stop_words=[],
     bad_words=[],
+    embedding_bias=None,
     sampling={"top_k": 1, "seed": 2**64 - 1, "temperature": 0.5},
 )
 
@@ -42,6 +45,14 @@ def test_a_request_is_read_from_its_tensors() -> None:
     assert request.stop_words == ["a", ""]
     assert request.sampling == {"seed": 2**64 - 1, "temperature": 0.5}
     assert request.stream
+    assert request.input_ids is None
+
+
+def test_parameters_are_read_with_the_tensors() -> None:
+    tensors: dict[str, Tensor] = {"REQUEST_OUTPUT_LEN": np.array([[5]], np.int32)}
+    request = request_from_tensors(tensors, r'{"stop": "[\"a\"]", "end_ids": "[3, 4]"}')
+    assert request.parameters.stop == ("a",)
+    assert request.parameters.end_ids == (3, 4)
 
 
 @pytest.mark.parametrize(
@@ -79,6 +90,13 @@ def test_only_what_is_needed_is_sent_in_its_type_and_shape() -> None:
 
 def test_a_stream_asks_for_the_metrics_that_name_it() -> None:
     assert tensors_of(INPUTS, stream=True)["OUT_RETURN_PERF_METRICS"].tolist() == [[True]]
+
+
+def test_a_bias_is_one_row_over_the_vocabulary() -> None:
+    bias = np.zeros(512, np.float32)
+    sent = tensors_of(replace(INPUTS, embedding_bias=bias), stream=False)["EMBEDDING_BIAS"]
+    assert sent.shape == (1, 512)
+    assert sent.dtype == np.float32
 
 
 def test_word_lists_have_tensorrt_llms_layout() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_harness import Replies, Served, ask, request
 
@@ -288,6 +289,8 @@ REFUSED = [
     ({"request_output_len": 0}, "request_output_len is 0; it must be greater than 0"),
     ({"end_id": 512}, r"end_id is 512; it must be in \[-1, 512\)"),
     ({"end_id": -2}, "end_id is -2"),
+    ({"embedding_bias": np.zeros(513, np.float32)}, "embedding_bias has 513 entries"),
+    ({"embedding_bias": np.full(3, np.inf, np.float32)}, "embedding_bias holds NaN or \\+inf"),
     ({"stop_words": [[]]}, "stop_words holds a word without tokens"),
     ({"bad_words": [[700]]}, "bad_words holds token id 700"),
 ]
@@ -309,6 +312,11 @@ REFUSED_SAMPLING = [
     ({"len_penalty": -0.5}, "len_penalty is -0.5"),
     ({"early_stopping": 3}, "early_stopping is 3; it must be 0, 1 or 2"),
     ({"seed": -1}, "seed is -1"),
+    ({"top_p_decay": 0.0}, "top_p_decay is 0.0; it must be greater than 0 and at most 1"),
+    ({"top_p_decay": 1.5}, "top_p_decay is 1.5"),
+    ({"top_p_min": 0.0}, "top_p_min is 0.0"),
+    ({"top_p_reset_id": 512}, r"top_p_reset_id is 512; it must be in \[0, 512\)"),
+    ({"beam_search_diversity_rate": float("nan")}, "beam_search_diversity_rate is nan"),
 ]
 
 

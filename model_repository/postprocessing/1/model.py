@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from postprocessing.postprocessor import Postprocessor
+from postprocessing.postprocessor import EngineResponse, Postprocessor
+from postprocessing.stream_gauge import StreamGauge
+from postprocessing.streams import Streams
 
 
 class TritonPythonModel:
@@ -17,14 +19,25 @@ class TritonPythonModel:
         """Read the tokenizer."""
         config = json.loads(args["model_config"])
         values = {name: each["string_value"] for name, each in config["parameters"].items()}
-        self._skip_special_tokens = values["skip_special_tokens"] == "true"
+        self._streams = Streams()
+        self._metrics = pb_utils.MetricFamily(
+            name="aeolus_postprocessing_streams",
+            description="Streams whose text is under way",
+            kind=pb_utils.MetricFamily.GAUGE,
+        )
+        labels = {"model": args["model_name"], "version": args["model_version"]}
+        self._gauge = StreamGauge(self._metrics.Metric(labels=labels).set)
         self._postprocessor = Postprocessor(
-            Path(args["model_repository"]).parent / values["tokenizer_dir"]
+            Path(args["model_repository"]).parent / values["tokenizer_dir"],
+            skip_special_tokens=values["skip_special_tokens"] == "true",
+            streams=self._streams,
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request; an error in one is that one's alone."""
-        return [self._respond(request) for request in requests]
+        responses = [self._respond(request) for request in requests]
+        self._gauge.report(len(self._streams))
+        return responses
 
     def _respond(self, request: Any) -> Any:
         try:
@@ -39,15 +52,24 @@ class TritonPythonModel:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         tokens, lengths = tensors["TOKENS_BATCH"], tensors["SEQUENCE_LENGTH"]
         arrival = tensors.get("ARRIVAL_TIME_NS")
-        parameters = json.loads(request.parameters() or "{}")
+        num_input_tokens = tensors.get("NUM_INPUT_TOKENS")
         decoded = self._postprocessor.text_of(
-            [beam[:length].tolist() for beam, length in zip(tokens[0], lengths[0], strict=True)],
-            None if arrival is None else (request.request_id(), int(arrival.item())),
-            parameters.get("skip_special_tokens", self._skip_special_tokens),
+            EngineResponse(
+                beams=[
+                    beam[:length].tolist()
+                    for beam, length in zip(tokens[0], lengths[0], strict=True)
+                ],
+                stream=None if arrival is None else (request.request_id(), int(arrival.item())),
+                num_input_tokens=0 if num_input_tokens is None else int(num_input_tokens.item()),
+                parameters=request.parameters(),
+            )
         )
-        return pb_utils.InferenceResponse(
-            [_strings("OUTPUT", decoded.text), _strings("PENDING", decoded.pending)]
-        )
+        outputs = [_strings("OUTPUT", decoded.text), _strings("PENDING", decoded.pending)]
+        if decoded.stop_reasons is not None:
+            outputs.append(_strings("STOP_REASON", decoded.stop_reasons))
+        if decoded.with_output_ids:
+            outputs.append(pb_utils.Tensor("OUTPUT_IDS", tokens))
+        return pb_utils.InferenceResponse(outputs)
 
 
 def _strings(name: str, texts: list[str]) -> Any:

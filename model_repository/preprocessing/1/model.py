@@ -12,7 +12,9 @@ import triton_python_backend_utils as pb_utils
 sys.modules["torch"] = None  # type: ignore[assignment]
 
 from preprocessing.errors import InvalidRequestError  # noqa: E402
+from preprocessing.parameters import UnknownParameters  # noqa: E402
 from preprocessing.preprocessor import Preprocessor  # noqa: E402
+from preprocessing.request import EngineInputs, PromptRequest  # noqa: E402
 from preprocessing.tensors import request_from_tensors, tensors_of  # noqa: E402
 
 
@@ -29,31 +31,44 @@ class TritonPythonModel:
             max_beam_width=int(values["max_beam_width"]),
             engine=values["engine"],
         )
+        self._unknown_parameters = UnknownParameters(pb_utils.Logger.log_warn)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request; an error in one is that one's alone."""
-        return [self._respond(request) for request in requests]
-
-    def _respond(self, request: Any) -> Any:
-        try:
-            return self._prepare(request)
-        except InvalidRequestError as error:
-            # The words are how a client tells a refusal: a stream brings it no status.
-            return _error_response(f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG)
-        except Exception as error:
-            pb_utils.Logger.log_error(f"request {request.request_id()}: {error!r}")
-            return _error_response(
-                f"the request can not be prepared: {error!r}", pb_utils.TritonError.INTERNAL
+        asked = [self._read(request) for request in requests]
+        readable = [each for each in asked if isinstance(each, PromptRequest)]
+        prepared = iter(self._preprocessor.prepare(readable))
+        return [
+            self._respond(
+                request, each, next(prepared) if isinstance(each, PromptRequest) else each
             )
+            for request, each in zip(requests, asked, strict=True)
+        ]
 
-    def _prepare(self, request: Any) -> Any:
-        asked = request_from_tensors(
-            {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-        )
-        outputs = tensors_of(self._preprocessor.prepare(asked), asked.stream)
-        wanted = request.requested_output_names()
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, values) for name, values in outputs.items() if name in wanted]
+    def _read(self, request: Any) -> PromptRequest | Exception:
+        try:
+            parameters = request.parameters()
+            self._unknown_parameters.look_at(parameters)
+            tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
+            return request_from_tensors(tensors, parameters)
+        except Exception as error:
+            return error
+
+    def _respond(
+        self, request: Any, asked: PromptRequest | Exception, prepared: EngineInputs | Exception
+    ) -> Any:
+        if isinstance(asked, PromptRequest) and isinstance(prepared, EngineInputs):
+            outputs = tensors_of(prepared, asked.stream)
+            wanted = request.requested_output_names()
+            return pb_utils.InferenceResponse(
+                [pb_utils.Tensor(name, each) for name, each in outputs.items() if name in wanted]
+            )
+        if isinstance(prepared, InvalidRequestError):
+            # The words are how a client tells a refusal: a stream brings it no status.
+            return _error_response(f"invalid request: {prepared}", pb_utils.TritonError.INVALID_ARG)
+        pb_utils.Logger.log_error(f"request {request.request_id()}: {prepared!r}")
+        return _error_response(
+            f"the request can not be prepared: {prepared!r}", pb_utils.TritonError.INTERNAL
         )
 
 

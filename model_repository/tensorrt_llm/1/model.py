@@ -70,7 +70,10 @@ class TritonPythonModel:
             self._delivery.send(sender, None, FINAL)
             return
         call = EngineCall.from_tensors(
-            tensors, request.request_id() or uuid4().hex, self._exclude_input
+            tensors,
+            request.request_id() or uuid4().hex,
+            exclude_input_in_output=self._exclude_input,
+            requested=request.requested_output_names(),
         )
 
         def respond(event: TokenEvent) -> None:

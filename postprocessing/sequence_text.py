@@ -1,0 +1,54 @@
+"""The text of one sequence: its tokens decoded, its end taken off."""
+
+from collections.abc import Sequence
+
+from postprocessing.detokenizer import detokenizer_of
+from postprocessing.parameters import TextParameters
+from postprocessing.stop_strings import StopStrings
+from postprocessing.vocabulary import Vocabulary
+
+
+class SequenceText:
+    """What shows of one sequence, as its tokens come."""
+
+    def __init__(self, vocabulary: Vocabulary, parameters: TextParameters):
+        """Begin a sequence."""
+        self.parameters = parameters
+        self._detokenizer = detokenizer_of(vocabulary, parameters.skip_special_tokens)
+        self._end_ids = (
+            vocabulary.hidden_end_ids if parameters.end_ids is None else parameters.end_ids
+        )
+        self._stop = StopStrings(parameters.stop) if parameters.stop else None
+
+    def push_prompt(self, token_ids: Sequence[int]) -> str:
+        """Take the prompt's tokens, which end nothing; return their text."""
+        return self._detokenizer.push(token_ids)
+
+    def push(self, token_ids: Sequence[int]) -> str:
+        """Take the tokens of a response; return the text that is certain now.
+
+        The engine stops at an end id that it was given as a stop word, and then sends it.
+        """
+        if token_ids and token_ids[-1] in self._end_ids:
+            token_ids = token_ids[:-1]
+        text = self._detokenizer.push(token_ids)
+        return text if self._stop is None else self._stop.push(text)
+
+    @property
+    def pending(self) -> str:
+        """The text still to come if the sequence ends here."""
+        pending = self._detokenizer.pending
+        return pending if self._stop is None else self._stop.at_end(pending)
+
+    def finish(self) -> str:
+        """Return that text, the sequence having ended."""
+        pending = self._detokenizer.pending
+        if self._stop is None:
+            return pending
+        text = self._stop.push(pending)
+        return text + self._stop.at_end("")
+
+    @property
+    def stop_reason(self) -> str | None:
+        """The stop string at which the text ended."""
+        return None if self._stop is None else self._stop.matched

@@ -1,0 +1,99 @@
+"""The request parameters that the text stages read: what Triton hands to every step unchanged.
+
+They carry what postprocessing must know too, which no tensor from before the decoupled engine can
+tell it.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from preprocessing.errors import InvalidRequestError
+
+MAX_STOP_STRINGS = 64
+MAX_UNKNOWN_NAMES = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestParameters:
+    """What preprocessing acts by."""
+
+    stop: tuple[str, ...] = ()
+    """Texts that end the reply and are cut from it."""
+    end_ids: tuple[int, ...] | None = None
+    """Token ids that end the reply and do not show, instead of the checkpoint's."""
+
+
+def parse_parameters(text: str) -> RequestParameters:
+    """Read `InferenceRequest.parameters()` of the Python backend.
+
+    Raises:
+        InvalidRequestError: one of those known here has a wrong value.
+    """
+    values = _object(text)
+    for name in ("skip_special_tokens", "return_output_ids", "prompt_in_output"):
+        if not isinstance(values.get(name, False), bool):
+            raise InvalidRequestError(f"{name} is {values[name]!r}; it must be a boolean")
+    return RequestParameters(stop=_stop(values), end_ids=_end_ids(values))
+
+
+class UnknownParameters:
+    """Tells, once a name, of parameters that nobody reads: most are misspelt tensors."""
+
+    KNOWN = frozenset({"skip_special_tokens", "return_output_ids", "prompt_in_output"}) | {
+        *("stop", "end_ids")
+    }
+
+    def __init__(self, warn: Callable[[str], None]):
+        """Tell `warn`."""
+        self._warn = warn
+        self._told: set[str] = set()
+
+    def look_at(self, text: str) -> None:
+        """Warn of the unknown names in a request's parameters, but for Triton's own."""
+        for name in _object(text).keys() - self.KNOWN - self._told:
+            if not name.startswith("triton_") and len(self._told) < MAX_UNKNOWN_NAMES:
+                self._told.add(name)
+                self._warn(
+                    f"request parameter {name!r} is not known and has no effect; if a tensor was "
+                    "meant, its name is misspelt"
+                )
+
+
+def _object(text: str) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(text) if text else {}
+    return values
+
+
+def _stop(values: dict[str, Any]) -> tuple[str, ...]:
+    strings = _list(values, "stop", '["\\n\\n", "User:"]')
+    if not all(isinstance(each, str) for each in strings):
+        raise InvalidRequestError("stop must be a JSON list of strings")
+    if len(strings) > MAX_STOP_STRINGS:
+        raise InvalidRequestError(
+            f"stop has {len(strings)} strings; send {MAX_STOP_STRINGS} or fewer"
+        )
+    return tuple(each for each in strings if each)
+
+
+def _end_ids(values: dict[str, Any]) -> tuple[int, ...] | None:
+    if "end_ids" not in values:
+        return None
+    ids = _list(values, "end_ids", "[2, 32000]")
+    if not all(type(each) is int for each in ids):
+        raise InvalidRequestError("end_ids must be a JSON list of token ids")
+    return tuple(dict.fromkeys(ids))
+
+
+def _list(values: dict[str, Any], name: str, example: str) -> list[Any]:
+    value = values.get(name, "[]")
+    try:
+        content = json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, list):
+        raise InvalidRequestError(
+            f"{name} is {value!r}; as a request parameter it must be a JSON list, such as {example}"
+        )
+    return content

@@ -1,0 +1,84 @@
+"""What the text stages read of a request's parameters."""
+
+import json
+from typing import Any
+
+import pytest
+from preparing import prepare
+
+from preprocessing.errors import InvalidRequestError
+from preprocessing.parameters import UnknownParameters, parse_parameters
+from preprocessing.preprocessor import Preprocessor
+
+
+def parse(**values: Any) -> Any:
+    return parse_parameters(json.dumps(values))
+
+
+def test_none_are_needed() -> None:
+    assert parse_parameters("").stop == ()
+    assert parse_parameters("{}").end_ids is None
+
+
+def test_stop_is_a_list_of_strings_and_empty_ones_are_dropped() -> None:
+    assert parse(stop='["a", "", "\\n\\n"]').stop == ("a", "\n\n")
+    assert parse(stop="[]").stop == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"stop": "User:"}, r"stop is 'User:'; as a request parameter it must be a JSON list"),
+        ({"stop": 5}, "stop is 5; as a request parameter"),
+        ({"stop": '"a"'}, "it must be a JSON list"),
+        ({"stop": "[1]"}, "stop must be a JSON list of strings"),
+        ({"stop": json.dumps(["a"] * 65)}, "stop has 65 strings; send 64 or fewer"),
+        ({"end_ids": "2"}, "end_ids is '2'; as a request parameter it must be a JSON list"),
+        ({"end_ids": '["a"]'}, "end_ids must be a JSON list of token ids"),
+        ({"skip_special_tokens": "yes"}, "skip_special_tokens is 'yes'; it must be a boolean"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        parse(**values)
+
+
+def test_end_ids_take_the_place_of_the_checkpoints(chat: Preprocessor) -> None:
+    inputs = prepare(chat, input_ids=[5], parameters=parse(end_ids="[9, 8, 9]"))
+    assert (inputs.end_id, inputs.stop_words) == (9, [[8]])
+
+
+def test_no_end_ids_let_the_reply_run_on(chat: Preprocessor) -> None:
+    inputs = prepare(chat, input_ids=[5], parameters=parse(end_ids="[]"))
+    assert (inputs.end_id, inputs.stop_words) == (-1, [])
+
+
+@pytest.mark.parametrize(
+    ("end_id", "ids", "reason"),
+    [(None, "[600]", "end_ids holds 600"), (3, "[3]", "send either end_id or end_ids")],
+)
+def test_end_ids_are_checked(chat: Preprocessor, end_id: int | None, ids: str, reason: str) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        prepare(chat, input_ids=[5], end_id=end_id, parameters=parse(end_ids=ids))
+
+
+@pytest.mark.parametrize("text", ["wind", "the wind", "東京", "\n"])
+def test_the_engine_is_given_spellings_of_a_stop_string(
+    chat: Preprocessor, base: Preprocessor, text: str
+) -> None:
+    for preprocessor in (chat, base):
+        inputs = prepare(preprocessor, input_ids=[5], parameters=parse(stop=json.dumps([text])))
+        eos = len(preprocessor.tokenizer.eos_ids) - 1
+        hints = inputs.stop_words[eos:]
+        assert hints
+        assert all(text in preprocessor.tokenizer.decode(hint) for hint in hints)
+
+
+def test_unknown_names_are_told_once_each() -> None:
+    told: list[str] = []
+    unknown = UnknownParameters(told.append)
+    for _ in range(3):
+        unknown.look_at('{"random_seed": 1, "stop": "[]", "triton_enable": true}')
+        unknown.look_at("")
+    unknown.look_at('{"runtime_top_k": 1}')
+    assert [text.split("'")[1] for text in told] == ["random_seed", "runtime_top_k"]
