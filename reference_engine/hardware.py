@@ -7,6 +7,7 @@ import torch
 from reference_engine.checkpoint import ModelShape
 
 AUTO = "auto"
+CPU = torch.device("cpu")
 # Below this hidden size a projection takes microseconds: waking a second thread for it costs more
 # than the thread saves, and half the bytes save nothing.
 SMALL_HIDDEN_SIZE = 512
@@ -15,7 +16,7 @@ NATIVE_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 def best_device() -> torch.device:
     """Return the GPU if torch sees one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda") if torch.cuda.is_available() else CPU
 
 
 def resolve_dtype(asked: str, shape: ModelShape, device: torch.device) -> str:

@@ -14,6 +14,7 @@ from engine_harness import Oracle, Replies, request
 from reference_engine.blocks import BlockPool
 from reference_engine.checkpoint import load_model, read_shape
 from reference_engine.decoder import Decoder
+from reference_engine.hardware import CPU
 from reference_engine.interface import EngineRequest
 from reference_engine.kv_cache import KVCache
 from reference_engine.model_runner import ModelRunner
@@ -21,7 +22,6 @@ from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence
 from reference_engine.step_loop import StepLoop
 
-CPU = torch.device("cpu")
 PROMPT = list(range(50, 120))
 LENGTH = 12
 RANDOM_KINDS: dict[str, dict[str, Any]] = {

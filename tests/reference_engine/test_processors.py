@@ -17,6 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from reference_engine.hardware import CPU
 from reference_engine.processors import (
     BadWords,
     Bias,
@@ -35,7 +36,6 @@ Scores = torch.Tensor
 InPlace = Callable[[torch.Tensor, torch.Tensor], None]
 
 WORDS = [[3], [4], [1, 2], [2, 2, 5], [0, 1, 2]]
-CPU = torch.device("cpu")
 BIAS = np.linspace(-3, 3, VOCAB, dtype=np.float32)
 
 
