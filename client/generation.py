@@ -30,6 +30,8 @@ class GenerationRequest:
     """Most tokens of prompt and reply together."""
     stop: list[str] | None = None
     """Texts that end the reply and are cut from it."""
+    include_stop_str_in_output: bool = False
+    """Whether the one that came is left at the end."""
     end_ids: list[int] | None = None
     """Token ids that end the reply, instead of the checkpoint's; empty for none."""
     bad_words: list[str] | None = None
@@ -76,6 +78,14 @@ class TextChunk:
     log_probs: list[float] = field(default_factory=list)
     """The log probability of each of the chunk's tokens, if asked for."""
 
+    @property
+    def token_texts(self) -> list[str]:
+        """What each token with a log probability adds to the text.
+
+        A token that ends in the middle of a character adds nothing, and the next one both.
+        """
+        return [self.text, *("" for _ in self.log_probs[1:])] if self.log_probs else []
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:
@@ -89,3 +99,5 @@ class Completion:
     """The reply's tokens, if asked for."""
     log_probs: list[float] = field(default_factory=list)
     """The log probability of each of the reply's tokens, if asked for."""
+    token_texts: list[str] = field(default_factory=list)
+    """What each of them adds to the text, where the reply was streamed."""

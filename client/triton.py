@@ -109,8 +109,11 @@ class TritonClient:
                     reason = "stop"
                 elif is_over:
                     reason = _finish_reason(request, deployment, response, completion_tokens)
+                end = response.pending_text if is_over else ""
+                if request.include_stop_str_in_output:
+                    end += response.stop_reason or ""
                 yield TextChunk(
-                    text=response.text + (response.pending_text if is_over else ""),
+                    text=response.text + end,
                     prompt_tokens=response.prompt_tokens,
                     completion_tokens=completion_tokens,
                     finish_reason=reason,
@@ -239,6 +242,7 @@ async def gather(stream: AsyncGenerator[TextChunk, None]) -> Completion:
         finish_reason=cast(FinishReason, last.finish_reason),  # a stream raises without one
         output_ids=[token for chunk in chunks for token in chunk.output_ids],
         log_probs=[value for chunk in chunks for value in chunk.log_probs],
+        token_texts=[text for chunk in chunks for text in chunk.token_texts],
     )
 
 

@@ -98,14 +98,23 @@ class Preprocessor:
         if min_tokens := fewest_new_tokens(len(input_ids), budget, minima):
             sampling["min_tokens"] = min_tokens
         end_id, *other_end_ids = self._end_ids(request)
+        if other_end_ids and "min_tokens" in sampling:
+            raise InvalidRequestError(
+                f"the engine holds back one end id until there are {sampling['min_tokens']} "
+                f"tokens, but this reply may end at {[end_id, *other_end_ids]}; send one in end_ids"
+            )
+        bias, banned = self._embedding_bias(request)
         return EngineInputs(
             input_ids=input_ids,
             request_output_len=budget,
             end_id=end_id,
             pad_id=self._pad_id(request),
             stop_words=[*([each] for each in other_end_ids), *self._stop_words(request)],
-            bad_words=self._bad_words(request),
-            embedding_bias=self._embedding_bias(request),
+            bad_words=[
+                *self._bad_words(request, [end_id, *other_end_ids]),
+                *([each] for each in banned),
+            ],
+            embedding_bias=bias,
             sampling=sampling,
         )
 
@@ -150,16 +159,18 @@ class Preprocessor:
         words = encode_words(self.tokenizer, request.stop_words)
         return words + stop_hints(self.tokenizer, stop)
 
-    def _bad_words(self, request: PromptRequest) -> Words:
+    def _bad_words(self, request: PromptRequest, end_ids: list[int]) -> Words:
         check_size("bad_words", request.bad_words, self.max_seq_len)
         words = encode_words(self.tokenizer, request.bad_words)
         if request.bad_words_ids is not None:
-            words += parse_word_ids(
+            as_ids = parse_word_ids(
                 "bad_words_ids", request.bad_words_ids, self.tokenizer.vocab_size
             )
+            # The end of a reply stays possible, as in transformers, whose parameter this is.
+            words += [word for word in as_ids if len(word) > 1 or word[0] not in end_ids]
         return words
 
-    def _embedding_bias(self, request: PromptRequest) -> Float32Array | None:
+    def _embedding_bias(self, request: PromptRequest) -> tuple[Float32Array | None, list[int]]:
         check_size("embedding_bias_words", request.embedding_bias_words, self.max_seq_len)
         return embedding_bias(
             self.tokenizer,

@@ -1,5 +1,6 @@
 """From the bodies of OpenAI's API to what the ensemble is asked for."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -53,9 +54,28 @@ def plan_completion(body: CompletionBody, others: dict[str, Any], model: ModelEn
         InvalidParametersError: with every problem.
     """
     entry = _as_openai(model, "prompt", DEFAULT_COMPLETION_TOKENS)
-    prompts = body.prompts
-    values = [others | {"prompt": prompt} for prompt in prompts]
-    return _plan(body, values, prompts if body.echo else ["" for _ in prompts], entry)
+    problems = [*_completion_problems(body)]
+    if problems:
+        raise InvalidParametersError(problems)
+    values = [
+        others | {"prompt" if isinstance(prompt, str) else "input_ids": prompt}
+        for prompt in body.prompt
+    ]
+    prefixes = [prompt if body.echo and isinstance(prompt, str) else "" for prompt in body.prompt]
+    return _plan(body, values, prefixes, entry)
+
+
+def _completion_problems(body: CompletionBody) -> Iterator[Problem]:
+    if body.logprobs:
+        yield Problem(
+            "logprobs",
+            f"{body.logprobs} is refused: the engine returns no probabilities of tokens that it "
+            "did not choose; 0 is for those that it chose",
+        )
+    if body.echo and body.wants_logprobs:
+        yield Problem("echo", "the engine returns no log probabilities of a prompt")
+    if body.echo and not all(isinstance(prompt, str) for prompt in body.prompt):
+        yield Problem("echo", "a prompt of token ids is not repeated as text")
 
 
 def _plan(
@@ -79,6 +99,12 @@ def _plan(
         for each in parameters
         for sequence in sequences_of(generation_request(each, entry), n)
     ]
+    if body.wants_logprobs:
+        if parameters[0].beams(entry.predict) > 1:
+            problem = 'beam search has no text before its end; give "num_beams": 1'
+            raise InvalidParametersError([Problem("logprobs", problem)])
+        # Only a stream tells which text came with which token.
+        requests = [replace(each, return_log_probs=True, stream=True) for each in requests]
     return Plan(requests, n, prefixes, parameters[0].max_time)
 
 
