@@ -3,17 +3,17 @@ import math
 from typing import Any
 
 import pytest
+from generate_examples import TABLE, example, rows
 from transformers import GenerationConfig, GenerationMixin
 
 from catalog import ModelEntry, load_catalog
 from preprocessing.engines import FIXED_VALUES, EngineName
-from shim.generate_map import Row, generate_map
+from shim.generate_map import Row
 from shim.generate_page import DOCUMENT, generate_page
 from shim.generation import check_engine, generation_request, is_limited_by_engine
 from shim.problems import InvalidParametersError
 from shim.validation import read_parameters
 
-TABLE = generate_map()
 MISTRAL = load_catalog()["mistral-7b"]
 ZEPHYR = load_catalog()["zephyr-7b-beta"]
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -21,30 +21,6 @@ CPP: EngineName = "tensorrtllm-1.2.1"
 
 # generate()'s own arguments that are no parameters of a request.
 NO_PARAMETERS = {"self", "kwargs"}
-EXAMPLES: dict[str, Any] = {
-    "any": [[1]],
-    "boolean": True,
-    "early_stopping": "never",
-    "integer": 7,
-    "number": 0.5,
-    "object": {"a": 1},
-    "logit_bias": {"5": 1},
-    "mask": [1],
-    "sequence_bias": [[[5], 1.0]],
-    "string": "x",
-    "strings": ["x"],
-    "tokens": [5],
-    "token_ids": [5],
-    "token_lists": [[5, 6]],
-}
-
-
-def rows(category: str) -> list[Row]:
-    return [row for row in TABLE.values() if row.category == category]
-
-
-def example(row: Row) -> Any:
-    return row.choices[0] if row.choices else EXAMPLES[row.type]
 
 
 def problem(model: ModelEntry = MISTRAL, **body: Any) -> str:
