@@ -79,11 +79,8 @@ def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> 
         )
     if parameters.max_time is not None and parameters.beams(api) > 1:
         yield Problem("max_time", 'beam search has no text before its end; give "num_beams": 1')
-    if (parameters.num_return_sequences or 1) > 1 and parameters.beams(api) > 1:
-        yield Problem(
-            "num_return_sequences",
-            'of a beam search only the best text is returned; give "do_sample": true',
-        )
+    if (parameters.num_return_sequences or 1) > parameters.beams(api) > 1:
+        yield Problem("num_return_sequences", f"more than the {parameters.beams(api)} of num_beams")
     yield from _token_conflicts(parameters)
     has_short_prompt = parameters.prompt is not None or len(parameters.token_ids or [0, 0]) == 1
     if body.get("forced_bos_token_id") is not None and has_short_prompt:

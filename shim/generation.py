@@ -50,7 +50,12 @@ def generation_request(parameters: Parameters, model: ModelEntry) -> GenerationR
 
 
 def sequences_of(request: GenerationRequest, count: int) -> list[GenerationRequest]:
-    """Return the requests for `count` sequences; their seeds count up from the request's."""
+    """Return the requests for `count` sequences; their seeds count up from the request's.
+
+    A beam search finds them in one.
+    """
+    if (request.beam_width or 1) > 1:
+        return [request]
     return [
         replace(
             request,

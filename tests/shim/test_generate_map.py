@@ -137,7 +137,7 @@ def test_the_checkpoints_own_generation_config_is_accepted() -> None:
     [
         ({"max_time": 1}, "max_time: a reply cut by time does not repeat the prompt"),
         ({"max_time": 1, "return_full_text": False, "num_beams": 2}, "max_time: beam search has"),
-        ({"num_return_sequences": 2, "num_beams": 2}, "num_return_sequences: of a beam search"),
+        ({"num_return_sequences": 3, "num_beams": 2}, "num_return_sequences: more than the 2"),
         ({"stop": "a", "stop_strings": ["b"]}, "stop: give it or 'stop_strings'"),
         ({"stop": "a", "num_beams": 2}, "stop: means something else in a beam search"),
         ({"stop_strings": "a", "num_beams": 2}, "stop_strings: means something else"),

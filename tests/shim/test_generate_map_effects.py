@@ -254,6 +254,15 @@ def test_several_sequences_have_the_seeds_that_follow(served: Served) -> None:
     assert served.reply(**drawn, seed=5, num_return_sequences=3) == alone
 
 
+def test_several_sequences_are_the_best_beams(served: Served) -> None:
+    search = {"max_new_tokens": 12, "do_sample": False, "num_beams": 4, "num_return_sequences": 3}
+    _, best = served.generate(**search)
+    texts = served.tokenizer.batch_decode(best, skip_special_tokens=True)
+    assert served.reply(**GREEDY | search) == texts
+    assert len(set(texts)) == 3
+    assert served.reply(**search | {"skip_special_tokens": True}) == [PROMPT + t for t in texts]
+
+
 def test_a_stop_string_is_cut(served: Served, plain: list[int]) -> None:
     text = letters(plain)
     assert served.reply(**GREEDY, stop=text[4:6]) == text.partition(text[4:6])[0]

@@ -179,6 +179,18 @@ def test_generate_parameters_travel_in_the_extra_body(client: OpenAI, shim_url: 
     assert reply.choices[0].message.content == same.json()["response"]
 
 
+def test_the_choices_of_a_beam_search_are_its_best(client: OpenAI) -> None:
+    def replies(beams: int, n: int) -> list[str]:
+        reply = client.completions.create(
+            model=TEXT, prompt=["The wind", "A breeze"], n=n, extra_body={"num_beams": beams}
+        )
+        return [choice.text for choice in reply.choices]
+
+    first, second, other_first, _ = replies(3, 2)
+    assert first != second
+    assert replies(3, 1) == [first, other_first]
+
+
 def test_a_stop_string_ends_a_reply_and_is_cut(client: OpenAI) -> None:
     def reply(stop: str | None) -> tuple[str, str]:
         choice = client.chat.completions.create(
