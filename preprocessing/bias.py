@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from preprocessing.errors import InvalidRequestError
+from preprocessing.sampling import LARGEST
 from preprocessing.tokenizer import Tokenizer
 from preprocessing.words import check_ids
 
@@ -57,7 +58,7 @@ def _check_weights(
             "send one weight for each"
         )
     for weight in weights:
-        if math.isnan(weight) or weight == math.inf:
+        if math.isnan(weight) or weight > LARGEST:
             raise InvalidRequestError(
-                f"{weights_name} holds {weight}; it must be a number, or -inf for never"
+                f"{weights_name} holds {weight:g}; it must be at most {LARGEST:g}; -inf is never"
             )

@@ -12,7 +12,14 @@ from preprocessing.prompt import check_size, prompt_of
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.sampling import Values, check_sampling
 from preprocessing.tokenizer import PromptText, Tokenizer
-from preprocessing.words import Words, check_ids, encode_words, parse_word_ids, stop_hints
+from preprocessing.words import (
+    Words,
+    check_ids,
+    check_some_token_is_left,
+    encode_words,
+    parse_word_ids,
+    stop_hints,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +111,18 @@ class Preprocessor:
                 f"tokens, but this reply may end at {[end_id, *other_end_ids]}; send one in end_ids"
             )
         bias, banned = self._embedding_bias(request)
+        bad_words = [
+            *self._bad_words(request, [end_id, *other_end_ids]),
+            *([each] for each in banned),
+        ]
+        check_some_token_is_left(bad_words, self.tokenizer.vocab_size)
         return EngineInputs(
             input_ids=input_ids,
             request_output_len=budget,
             end_id=end_id,
             pad_id=self._pad_id(request),
             stop_words=[*([each] for each in other_end_ids), *self._stop_words(request)],
-            bad_words=[
-                *self._bad_words(request, [end_id, *other_end_ids]),
-                *([each] for each in banned),
-            ],
+            bad_words=bad_words,
             embedding_bias=bias,
             sampling=sampling,
         )

@@ -48,6 +48,16 @@ def check_ids(name: str, ids: Sequence[object], vocab_size: int) -> None:
             )
 
 
+def check_some_token_is_left(bad_words: Words, vocab_size: int) -> None:
+    """Refuse bad words that are the whole vocabulary.
+
+    Raises:
+        InvalidRequestError: they are.
+    """
+    if len({word[0] for word in bad_words if len(word) == 1}) == vocab_size:
+        raise InvalidRequestError("every token of this model is banned; leave one that may come")
+
+
 def stop_hints(tokenizer: Tokenizer, stop: Sequence[str]) -> Words:
     """Return token sequences that spell a stop string, at which the engine can end by itself.
 

@@ -7,8 +7,10 @@ from contextlib import contextmanager
 from client import InvalidRequestError
 from shim.generate_map import generate_map
 
+PROMPT_NAMES = [("text_input", "prompt"), ("input_ids", "prompt")]
 ROWS = [row for row in generate_map().values() if row.category in ("native", "derived")]
-TENSOR = re.compile(rf"\b({'|'.join(str(row.becomes) for row in ROWS)})(?:_ids|_id_weights)?\b")
+NAMES = [*((str(row.becomes), row.name) for row in ROWS), *PROMPT_NAMES]
+TENSOR = re.compile(rf"\b({'|'.join(tensor for tensor, _ in NAMES)})(?:_ids|_id_weights)?\b")
 
 
 @contextmanager
@@ -30,7 +32,7 @@ def in_their_names(text: str, given: Collection[str]) -> str:
     def name(match: re.Match[str]) -> str:
         if match[0] in given:
             return match[0]
-        names = [row.name for row in ROWS if row.becomes == match[1]]
+        names = [name for tensor, name in NAMES if tensor == match[1]]
         return " or ".join(each for each in names if each in given) or names[0]
 
     return TENSOR.sub(name, text)

@@ -85,11 +85,17 @@ class TextPart(_Strict):
     text: str
 
 
+def _as_parts(content: object) -> object:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 class OpenAIMessage(_Strict):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[
+        list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart])
+    ]
 
     @model_validator(mode="before")
     @classmethod
@@ -101,9 +107,7 @@ class OpenAIMessage(_Strict):
 
     def as_turn(self) -> dict[str, str]:
         """Return the turn as chat templates know it."""
-        content = self.content
-        if isinstance(content, list):
-            content = "".join(part.text for part in content)
+        content = "".join(part.text for part in self.content)
         return {"role": "system" if self.role == "developer" else self.role, "content": content}
 
 

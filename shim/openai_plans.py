@@ -13,7 +13,7 @@ from shim.problems import InvalidParametersError, Problem
 from shim.validation import read_parameters
 
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's; a chat's reply may fill the model's context
-OPENAI_NAMES = {"max_new_tokens": "max_completion_tokens"}
+LIMITS = ("max_tokens", "max_new_tokens")
 MAX_SEQUENCES = int(generate_map()["num_return_sequences"].at_most or 1)
 
 Input = Literal["messages", "prompt"]
@@ -41,8 +41,13 @@ def plan_chat(body: ChatBody, others: dict[str, Any], model: ModelEntry) -> Plan
         InvalidParametersError: with every problem.
     """
     values = others | {"messages": [message.as_turn() for message in body.messages]}
-    if body.max_completion_tokens is not None:
-        values["max_new_tokens"] = body.max_completion_tokens
+    limit = body.max_completion_tokens
+    if limit is not None:
+        differing = [name for name in LIMITS if others.get(name, limit) != limit]
+        if differing:
+            problem = f"means the same as {differing[0]}, but the two differ"
+            raise InvalidParametersError([Problem("max_completion_tokens", problem)])
+        values["max_new_tokens"] = limit
     entry = _as_openai(model, "messages", model.predict.max_length)
     return _plan(body, [values], [""], entry)
 
@@ -88,12 +93,7 @@ def _plan(
     own: dict[str, Any] = {"stream": bool(body.stream), "num_return_sequences": n}
     if body.seed is not None:
         own["seed"] = body.seed % SEEDS
-    try:
-        parameters = [read_parameters(prompt | own, entry) for prompt in prompts]
-    except InvalidParametersError as error:
-        raise InvalidParametersError(
-            [replace(each, parameter=_openai_name(each.parameter)) for each in error.problems]
-        ) from error
+    parameters = [read_parameters(prompt | own, entry) for prompt in prompts]
     requests = [
         sequence
         for each in parameters
@@ -106,10 +106,6 @@ def _plan(
         # Only a stream tells which text came with which token.
         requests = [replace(each, return_log_probs=True, stream=True) for each in requests]
     return Plan(requests, n, prefixes, parameters[0].max_time)
-
-
-def _openai_name(name: str) -> str:
-    return OPENAI_NAMES.get(name, name)
 
 
 def _as_openai(model: ModelEntry, taken: Input, max_new_tokens: int) -> ModelEntry:

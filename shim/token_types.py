@@ -72,7 +72,7 @@ MaskRow = Annotated[
 ]
 
 _Sequence = Annotated[list[TokenId], Field(min_length=1)]
-_Weight = Annotated[float, Field(ge=-3e38, le=3e38)]
+_Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
 SequenceBias = Annotated[
     list[Annotated[tuple[_Sequence, _Weight], Field(strict=False)]], AfterValidator(_single_tokens)
 ]

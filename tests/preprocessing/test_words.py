@@ -75,6 +75,17 @@ def test_a_token_of_weight_minus_infinity_is_a_bad_word(chat: Preprocessor) -> N
     assert inputs.embedding_bias.nonzero()[0].tolist() == [9]
 
 
+def test_a_ban_of_every_token_is_refused(chat: Preprocessor) -> None:
+    every = list(range(chat.tokenizer.vocab_size))
+    with pytest.raises(InvalidRequestError, match="leave one that may come"):
+        prepare(
+            chat,
+            input_ids=[5],
+            embedding_bias_ids=every,
+            embedding_bias_id_weights=[-math.inf] * len(every),
+        )
+
+
 def test_bad_words_as_ids_leave_the_end_of_the_reply_possible(chat: Preprocessor) -> None:
     words = words_of(chat, "bad_words", bad_words_ids="[[0], [7], [7, 0], [8]]")
     assert words == [[7, 0], [8]]

@@ -21,6 +21,8 @@ from shim.ensemble_refusals import under_their_names
         ("beam_width is 4; widths 1 to 2", set(), "num_beams is 4; widths 1 to 2"),
         ("min_total_length is 9", {"min_length"}, "min_length is 9"),
         ("input_ids holds 9", {"inputs"}, "inputs holds 9"),
+        ("input_ids holds 9", {"prompt"}, "prompt holds 9"),
+        ("text_input has 9 bytes", {"prompt"}, "prompt has 9 bytes"),
         ("stop has 65 strings", {"stop", "max_time"}, "stop has 65 strings"),
         ("stop has 65 strings", {"stop_strings", "max_time"}, "stop_strings has 65 strings"),
         ("the prompt has 9 tokens", {"prompt"}, "the prompt has 9 tokens"),

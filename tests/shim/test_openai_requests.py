@@ -139,6 +139,13 @@ def test_a_wrong_completion_is_named(body: dict[str, Any], parameter: str, text:
         ({"top_p": 2}, "top_p", "Input should be less than or equal to 1"),
         ({"temperature": "hot"}, "temperature", "Input should be a valid number"),
         ({"max_completion_tokens": 0}, "max_completion_tokens", "Input should be greater"),
+        ({"max_completion_tokens": 3, "max_tokens": 4}, "max_completion_tokens", "as max_tokens"),
+        ({"max_completion_tokens": 3, "max_new_tokens": 4}, "max_completion_tokens", "the two"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0].type",
+            "Input should be 'text'",
+        ),
         ({"messages": []}, "messages", "List should have at least 1 item"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "Input should be"),
         ({"logit_bias": {"five": 1}}, "logit_bias", "'five' is no token id"),
@@ -150,7 +157,6 @@ def test_a_wrong_completion_is_named(body: dict[str, Any], parameter: str, text:
         ({"prompt": "x"}, "prompt", "unknown parameter 'prompt'"),
         ({"user": 5}, "user", "Input should be a valid string"),
         ({"mesages": []}, "mesages", "did you mean 'messages'?"),
-        ({"max_tokens": 2, "max_completion_tokens": 3}, "max_tokens", "the two differ"),
         ({"num_beams": 2, "stream": True}, "num_beams", "can not be streamed"),
     ],
 )
