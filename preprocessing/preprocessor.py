@@ -15,6 +15,7 @@ from preprocessing.tokenizer import PromptText, Tokenizer
 from preprocessing.words import (
     Words,
     check_ids,
+    check_number,
     check_some_token_is_left,
     encode_words,
     parse_word_ids,
@@ -166,6 +167,7 @@ class Preprocessor:
         check_size("stop_words", request.stop_words, self.max_seq_len)
         check_size("stop", stop, self.max_seq_len)
         words = encode_words(self.tokenizer, request.stop_words)
+        check_number("stop_words", words)
         return words + stop_hints(self.tokenizer, stop)
 
     def _bad_words(self, request: PromptRequest, end_ids: list[int]) -> Words:
@@ -177,6 +179,7 @@ class Preprocessor:
             )
             # The end of a reply stays possible, as in transformers, whose parameter this is.
             words += [word for word in as_ids if len(word) > 1 or word[0] not in end_ids]
+        check_number("bad_words", [word for word in words if len(word) > 1])
         return words
 
     def _embedding_bias(self, request: PromptRequest) -> tuple[Float32Array | None, list[int]]:

@@ -90,17 +90,20 @@ def _plan(
     if n * len(prompts) > MAX_SEQUENCES:
         problem = f"{n} replies to {len(prompts)} prompts; at most {MAX_SEQUENCES} are made at once"
         raise InvalidParametersError([Problem("n", problem)])
-    own: dict[str, Any] = {"stream": bool(body.stream), "num_return_sequences": n}
+    own: dict[str, Any] = {"stream": bool(body.stream)}
     if body.seed is not None:
         own["seed"] = body.seed % SEEDS
     parameters = [read_parameters(prompt | own, entry) for prompt in prompts]
+    beams = parameters[0].beams(entry.predict)
+    if n > beams > 1:
+        raise InvalidParametersError([Problem("n", f"more than the {beams} of num_beams")])
     requests = [
         sequence
         for each in parameters
         for sequence in sequences_of(generation_request(each, entry), n)
     ]
     if body.wants_logprobs:
-        if parameters[0].beams(entry.predict) > 1:
+        if beams > 1:
             problem = 'beam search has no text before its end; give "num_beams": 1'
             raise InvalidParametersError([Problem("logprobs", problem)])
         # Only a stream tells which text came with which token.

@@ -86,6 +86,15 @@ def test_a_ban_of_every_token_is_refused(chat: Preprocessor) -> None:
         )
 
 
+def test_more_words_than_an_engine_can_look_for_are_refused(chat: Preprocessor) -> None:
+    single, pair = "[5],", "[5, 6],"
+    assert words_of(chat, "bad_words", bad_words_ids=f"[{single * 1025}[5]]")
+    with pytest.raises(InvalidRequestError, match="bad_words has 1025 sequences of tokens"):
+        prepare(chat, input_ids=[5], bad_words_ids=f"[{pair * 1024}[5, 6]]")
+    with pytest.raises(InvalidRequestError, match="stop_words has 1025 sequences of tokens"):
+        prepare(chat, input_ids=[5], stop_words=["a"] * 1025)
+
+
 def test_bad_words_as_ids_leave_the_end_of_the_reply_possible(chat: Preprocessor) -> None:
     words = words_of(chat, "bad_words", bad_words_ids="[[0], [7], [7, 0], [8]]")
     assert words == [[7, 0], [8]]
