@@ -31,7 +31,7 @@ from shim.problems import (
     refusals,
     unknown_parameter,
 )
-from shim.token_types import TokenRow
+from shim.token_types import TokenId, TokenRow
 
 # OpenAI's `n` and `echo` say the same, and `prompt` may be token ids.
 NOT_HERE = {"num_return_sequences", "return_full_text", "input_ids", "inputs", "attention_mask"}
@@ -56,7 +56,10 @@ Prompts = Annotated[
         ]
     ],
     Field(min_length=1),
-    BeforeValidator(_as_prompts),
+    BeforeValidator(
+        _as_prompts,
+        json_schema_input_type=Text | list[TokenId] | list[Text | list[TokenId]],
+    ),
 ]
 """Texts or rows of token ids; a single one may stand by itself."""
 

@@ -1,8 +1,8 @@
 """The JSON forms of tokens in parameters: lists of ids, biases of tokens."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 MAX_TOKEN_ID = 2**31 - 1
@@ -45,33 +45,30 @@ def _keys_are_ids(bias: dict[str, float]) -> dict[str, float]:
     return bias
 
 
-def _either(kind: str) -> Any:
-    one = {"type": kind}
-    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
-
-
+_Text = Annotated[str, Field(min_length=1)]
 Strings = Annotated[
-    list[Annotated[str, Field(min_length=1)]], BeforeValidator(_as_list), _either("string")
+    list[_Text], BeforeValidator(_as_list, json_schema_input_type=_Text | list[_Text])
 ]
 """One or several."""
 
+_TokenOrNone = Annotated[int, Field(ge=-1, le=MAX_TOKEN_ID)]
 TokenIds = Annotated[
-    list[Annotated[int, Field(ge=-1, le=MAX_TOKEN_ID)]],
-    BeforeValidator(_as_list),
-    _either("integer"),
+    list[_TokenOrNone],
+    BeforeValidator(_as_list, json_schema_input_type=_TokenOrNone | list[_TokenOrNone]),
 ]
 """One or several; -1 is none of the vocabulary's."""
 
-TokenLists = list[Annotated[list[TokenId], Field(min_length=1)]]
+_Sequence = Annotated[list[TokenId], Field(min_length=1)]
+TokenLists = list[_Sequence]
 
-TokenRow = Annotated[list[TokenId], Field(min_length=1), BeforeValidator(_one_row)]
+TokenRow = Annotated[
+    _Sequence, BeforeValidator(_one_row, json_schema_input_type=_Sequence | list[_Sequence])
+]
 """One sequence, also as the only row of a batch."""
 
-MaskRow = Annotated[
-    list[Annotated[int, Field(ge=0, le=1)]], Field(min_length=1), BeforeValidator(_one_row)
-]
+_Mask = Annotated[list[Annotated[int, Field(ge=0, le=1)]], Field(min_length=1)]
+MaskRow = Annotated[_Mask, BeforeValidator(_one_row, json_schema_input_type=_Mask | list[_Mask])]
 
-_Sequence = Annotated[list[TokenId], Field(min_length=1)]
 _Weight = Annotated[float, Field(ge=-1e6, le=1e6)]
 SequenceBias = Annotated[
     list[Annotated[tuple[_Sequence, _Weight], Field(strict=False)]], AfterValidator(_single_tokens)
