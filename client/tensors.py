@@ -115,6 +115,15 @@ def stop_tensors() -> list[triton.InferInput]:
 
 
 @dataclass(frozen=True, slots=True)
+class Beam:
+    """One reply of a beam search."""
+
+    text: str
+    tokens: int
+    """The prompt's included where it is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
 class EnsembleResponse:
     """One response of the ensemble; of several beams, the best."""
 
@@ -130,6 +139,7 @@ class EnsembleResponse:
     output_ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     """Of the reply's tokens: in this response, or, with some engines, all so far."""
+    other_beams: list[Beam] = field(default_factory=list)
 
 
 def read_response(result: triton.InferResult) -> EnsembleResponse:
@@ -139,16 +149,20 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
     names = {output.name for output in response.outputs}
     if not names:
         return EnsembleResponse("", "", 0, 0, is_final)
-    tokens = int(_first(result, "sequence_length"))
+    texts, lengths = _flat(result, "text_output"), _flat(result, "sequence_length")
+    best, *other_beams = [
+        Beam(text.decode(), int(tokens)) for text, tokens in zip(texts, lengths, strict=True)
+    ]
     return EnsembleResponse(
-        text=_first(result, "text_output").decode(),
+        text=best.text,
         pending_text=_first(result, "text_pending").decode(),
-        tokens=tokens,
+        tokens=best.tokens,
         prompt_tokens=int(_first(result, "num_input_tokens")),
         is_final=is_final,
         stop_reason=_stop_reason(result) if "stop_reason" in names else None,
-        output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in names else [],
+        output_ids=_best(result, "output_ids")[: best.tokens] if "output_ids" in names else [],
         log_probs=_best(result, "output_log_probs") if "output_log_probs" in names else [],
+        other_beams=other_beams,
     )
 
 
@@ -158,8 +172,12 @@ def _input(name: str, dtype: str, *values: object) -> triton.InferInput:
     return tensor
 
 
+def _flat(result: triton.InferResult, name: str) -> Any:
+    return result.as_numpy(name).reshape(-1)
+
+
 def _first(result: triton.InferResult, name: str) -> Any:
-    return result.as_numpy(name).reshape(-1)[0]
+    return _flat(result, name)[0]
 
 
 def _best(result: triton.InferResult, name: str) -> list[Any]:
