@@ -8,6 +8,9 @@ MODEL ?=
 CHECKPOINT ?=
 REPOSITORY ?=
 DTYPE ?= float32
+# With CHECKPOINT: processes that share the model; the tokenizer of a converted checkpoint.
+TP ?=
+TOKENIZER ?=
 # For plan and build: --gpu, --tp, --quantization, --dtype, --context.
 ENGINE_OPTIONS ?=
 
@@ -24,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build bench bench-engine bench-convert clean
+.PHONY: help install serve test lint format plan build bench bench-engine bench-convert soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +47,7 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 		--triton-metrics-port $(TRITON_METRICS_PORT) \
 		$(if $(MODEL),--model '$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
-		--dtype $(DTYPE)
+		$(if $(TP),--tp '$(TP)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') --dtype $(DTYPE)
 
 test: lint ## Run the linters and every test, those on a real tritonserver included
 	@$(BIN)/python -m pytest
@@ -81,6 +84,9 @@ bench-engine: $(INSTALLED) ## Compare the reference engine with generate, contin
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python scripts/bench_convert.py
+
+soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
+	@$(BIN)/python scripts/soak_engine.py
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

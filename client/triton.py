@@ -18,7 +18,6 @@ from client.generation import Completion, FinishReason, GenerationRequest, TextC
 from client.responses import Responses
 from client.status import error_from_status
 from client.tensors import (
-    EnsembleResponse,
     input_tensors,
     request_parameters,
     stop_tensors,
@@ -110,18 +109,31 @@ class TritonClient:
                     completion_tokens,
                     completion_tokens + response.tokens - echoed,
                 )
+                budget = _budget(request, deployment, response.prompt_tokens)
                 reason: FinishReason | None = None
                 if stopped:
                     reason = "stop"
                 elif is_over:
-                    reason = _finish_reason(request, deployment, response, completion_tokens)
+                    reason = _finish_reason(completion_tokens, budget)
+                end = response.pending_text if is_over else ""
+                if request.include_stop_str_in_output:
+                    end += response.stop_reason or ""
                 yield TextChunk(
-                    text=response.text + (response.pending_text if is_over else ""),
+                    text=response.text + end,
                     prompt_tokens=response.prompt_tokens,
                     completion_tokens=completion_tokens,
                     finish_reason=reason,
                     output_ids=response.output_ids[echoed:],
                     log_probs=_log_probs_of(response.log_probs, begin, completion_tokens),
+                    other_beams=[
+                        Completion(
+                            text=beam.text,
+                            prompt_tokens=response.prompt_tokens,
+                            completion_tokens=beam.tokens - echoed,
+                            finish_reason=_finish_reason(beam.tokens - echoed, budget),
+                        )
+                        for beam in response.other_beams
+                    ],
                 )
                 if stopped and not is_over:
                     return
@@ -258,18 +270,19 @@ async def gather(stream: AsyncGenerator[TextChunk, None]) -> Completion:
         finish_reason=cast(FinishReason, last.finish_reason),  # a stream raises without one
         output_ids=[token for chunk in chunks for token in chunk.output_ids],
         log_probs=[value for chunk in chunks for value in chunk.log_probs],
+        token_texts=[text for chunk in chunks for text in chunk.token_texts],
+        other_beams=[beam for chunk in chunks for beam in chunk.other_beams],
     )
 
 
-def _finish_reason(
-    request: GenerationRequest,
-    deployment: Deployment,
-    response: EnsembleResponse,
-    completion_tokens: int,
-) -> FinishReason:
-    """`length` when the reply used up what preprocessing allowed it; the engine does not say."""
+def _budget(request: GenerationRequest, deployment: Deployment, prompt_tokens: int) -> int:
+    """Return how many tokens preprocessing allows the reply."""
     max_length = min(request.max_length or sys.maxsize, deployment.max_seq_len)
-    budget = min(request.max_tokens, max_length - response.prompt_tokens)
+    return min(request.max_tokens, max_length - prompt_tokens)
+
+
+def _finish_reason(completion_tokens: int, budget: int) -> FinishReason:
+    """Return `length` when the reply used up its budget; the engine does not say."""
     return "length" if completion_tokens >= budget else "stop"
 
 

@@ -10,7 +10,12 @@ import triton_python_backend_utils as pb_utils
 from reference_engine.call import EngineCall
 from reference_engine.delivery import Delivery
 from reference_engine.engine import ReferenceEngine
-from reference_engine.interface import QueueFullError, RequestRefusedError, TokenEvent
+from reference_engine.interface import (
+    QueueFullError,
+    RankLostError,
+    RequestRefusedError,
+    TokenEvent,
+)
 from reference_engine.metrics import EngineMetrics, Gauge
 from reference_engine.tensors import wants_stop
 
@@ -35,6 +40,7 @@ class TritonPythonModel:
             max_beam_width=int(values["max_beam_width"]),
             max_queue_size=int(values["max_queue_size"]),
             dtype=values["dtype"],
+            tensor_parallel_size=int(values["tensor_parallel_size"]),
         )
         metrics = EngineMetrics(self._gauge)
         self._delivery = Delivery(
@@ -60,7 +66,7 @@ class TritonPythonModel:
     def _start(self, request: Any, sender: Any) -> None:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         if wants_stop(tensors):
-            self._engine.cancel(request.request_id())
+            self._stop(request.request_id())
             self._delivery.send(sender, None, FINAL)
             return
         call = EngineCall.from_tensors(
@@ -81,6 +87,13 @@ class TritonPythonModel:
         self._delivery.track(call.request.request_id, sender)
         self._engine.submit(call.request, respond)
 
+    def _stop(self, request_id: str) -> None:
+        if not request_id:
+            raise RequestRefusedError(
+                "stop is set, but there is no request id; send the id of the request to stop"
+            )
+        self._engine.cancel(request_id)
+
     def _gauge(self, family: str, label: str, value: str) -> Gauge:
         if family not in self._families:
             self._families[family] = pb_utils.MetricFamily(
@@ -95,7 +108,7 @@ def _error_response(error: Exception) -> Any:
         case RequestRefusedError():
             # The words are how a client tells a refusal: a stream brings it no status.
             text, code = f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG
-        case QueueFullError():
+        case QueueFullError() | RankLostError():
             text, code = str(error), pb_utils.TritonError.UNAVAILABLE
         case _:
             text, code = str(error), pb_utils.TritonError.INTERNAL
