@@ -66,7 +66,7 @@ class TritonPythonModel:
     def _start(self, request: Any, sender: Any) -> None:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         if wants_stop(tensors):
-            self._engine.cancel(request.request_id())
+            self._stop(request.request_id())
             self._delivery.send(sender, None, FINAL)
             return
         call = EngineCall.from_tensors(
@@ -86,6 +86,13 @@ class TritonPythonModel:
 
         self._delivery.track(call.request.request_id, sender)
         self._engine.submit(call.request, respond)
+
+    def _stop(self, request_id: str) -> None:
+        if not request_id:
+            raise RequestRefusedError(
+                "stop is set, but there is no request id; send the id of the request to stop"
+            )
+        self._engine.cancel(request_id)
 
     def _gauge(self, family: str, label: str, value: str) -> Gauge:
         if family not in self._families:
