@@ -132,9 +132,8 @@ def constraints(request: EngineRequest, device: torch.device) -> list[Processor]
         chain.append(RepetitionPenalty(sampling.repetition_penalty))
     if sampling.no_repeat_ngram_size > 0:
         chain.append(NoRepeatNgram(sampling.no_repeat_ngram_size))
-    # The end id stays possible, as in transformers: banning it is not what bad words are for.
-    if bad_words := [word for word in request.bad_words if word != [request.end_id]]:
-        chain.append(BadWords(bad_words, device))
+    if request.bad_words:
+        chain.append(BadWords(request.bad_words, device))
     if sampling.min_tokens > 0 and request.end_id >= 0:
         chain.append(MinTokens(len(request.input_ids), sampling.min_tokens, request.end_id))
     return chain
