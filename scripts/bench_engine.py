@@ -11,6 +11,7 @@ On a GPU, if torch sees one:
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -135,23 +136,19 @@ def continuous_batching(directory: Path, dtype: str) -> Serve:
     """Return transformers' own continuous batching."""
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
-    model = _transformers_model(directory, dtype)
-    # Without a number of blocks it takes most of the machine's memory.
-    batching = ContinuousBatchingConfig(num_blocks=64, use_cuda_graph=False)
+    manager = _transformers_model(directory, dtype).init_continuous_batching(
+        GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=0),
+        # Without a number of blocks it takes most of the machine's memory.
+        ContinuousBatchingConfig(num_blocks=64, use_cuda_graph=False),
+    )
+    manager.start()
 
     def serve(prompts: Prompts, tokens: int) -> None:
-        options = GenerationConfig(
-            max_new_tokens=tokens, do_sample=False, eos_token_id=-1, pad_token_id=0
-        )
-        results = model.generate_batch(
-            prompts,
-            options,
-            continuous_batching_config=batching,
-            warmup=False,
-            persistent_manager=True,
-        )
-        if any(len(result.generated_tokens) != tokens for result in results.values()):
-            raise SystemExit("continuous batching ended a request early")
+        manager.add_requests(prompts, max_new_tokens=tokens)
+        for _ in prompts:
+            result = manager.get_result()
+            if result is None or len(result.generated_tokens) != tokens:
+                raise SystemExit("continuous batching failed or ended a request early")
 
     return serve
 
@@ -209,8 +206,8 @@ def measure(arguments: argparse.Namespace) -> None:
             serve(batch, arguments.tokens)
             best = min(best, time.perf_counter() - started)
         rates[concurrency] = count * arguments.tokens / best
-    print(json.dumps(rates))
-    sys.stdout.flush()
+    print(json.dumps(rates), flush=True)
+    os._exit(0)  # the thread of transformers' continuous batching would go on
 
 
 def bench(arguments: argparse.Namespace, directory: Path) -> None:
