@@ -1,0 +1,58 @@
+"""The committed model repository with the null engine in it."""
+
+import json
+import shutil
+from pathlib import Path
+
+from build_engines.assemble import COMMITTED
+from build_engines.repository import ModelRepository
+
+MODELS = Path(__file__).parent / "triton_models"
+CHECKPOINT = COMMITTED.path.parent / "demo" / "checkpoint"
+
+
+def vocab_size() -> int:
+    """Ids that the null engine sends are below."""
+    size: int = json.loads((CHECKPOINT / "config.json").read_text())["vocab_size"]
+    return size
+
+
+def null_repository(destination: Path) -> ModelRepository:
+    """Write ours: the tokenizer steps as they are, the demo checkpoint's tokenizer."""
+    repository = COMMITTED.copy_to(destination)
+    for model in ("preprocessing", "postprocessing"):
+        repository.set_parameters(model, {"tokenizer_dir": str(CHECKPOINT)})
+    config = repository.read("tensorrt_llm")
+    config.parameters.clear()
+    config.parameters["vocab_size"].string_value = str(vocab_size())
+    repository.write("tensorrt_llm", config)
+    version = repository.path / "tensorrt_llm" / "1"
+    shutil.copy(MODELS / "null_engine.py", version / "model.py")
+    shutil.copy(MODELS.parent / "null_tokens.py", version)
+    return repository
+
+
+def stateless_repository(destination: Path) -> ModelRepository:
+    """Write the same with a postprocessing like NVIDIA's: no state, no order, the text alone."""
+    repository = null_repository(destination)
+    config = repository.read("postprocessing")
+    config.dynamic_batching.preserve_ordering = False
+    kept = ("TOKENS_BATCH", "SEQUENCE_LENGTH", "OUTPUT")
+    for fields in (config.input, config.output):
+        for field in [each for each in fields if each.name not in kept]:
+            fields.remove(field)
+    repository.write("postprocessing", config)
+    ensemble = repository.read("ensemble")
+    step = ensemble.ensemble_scheduling.step[2]
+    for mapping in (step.input_map, step.output_map):
+        for key in [each for each in mapping if each not in kept]:
+            ensemble_output = mapping.pop(key)
+            for output in [each for each in ensemble.output if each.name == ensemble_output]:
+                if mapping is step.output_map:
+                    ensemble.output.remove(output)
+    step_engine = ensemble.ensemble_scheduling.step[1]
+    step_engine.output_map.pop("arrival_time_ns", None)
+    repository.write("ensemble", ensemble)
+    model = repository.path / "postprocessing" / "1" / "model.py"
+    shutil.copy(MODELS / "stateless_postprocessing.py", model)
+    return repository
