@@ -24,7 +24,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build bench bench-convert clean
+.PHONY: help install serve test lint format plan build bench bench-engine bench-convert clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ build: $(INSTALLED) ## In the container: download MODEL, convert it, build its e
 
 bench: $(INSTALLED) ## Measure shim, ensemble and engine at concurrency 1, 16, 64
 	@$(BIN)/python scripts/bench.py
+
+bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
+	@$(BIN)/python scripts/bench_engine.py
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python scripts/bench_convert.py

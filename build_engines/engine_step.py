@@ -9,7 +9,12 @@ from build_engines.engine_config import BuildConfig
 from build_engines.memory import KV_CACHE_FRACTION
 
 BACKEND = "tensorrtllm"
-MISBOUND_INPUTS = ("len_penalty", "early_stopping", "no_repeat_ngram_size")
+MISBOUND_INPUTS = (
+    "len_penalty",
+    "early_stopping",
+    "no_repeat_ngram_size",
+    "num_return_sequences",
+)
 """Inputs that the 1.2.1 backend takes for other parameters (NVIDIA/TensorRT-LLM, pull request
 13633); what is not declared can not be sent."""
 QUEUE_PARAMETER = "max_queue_size"

@@ -1,6 +1,7 @@
 """Clients of a served model."""
 
 from client.errors import (
+    DeadlineExceededError,
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -9,10 +10,11 @@ from client.errors import (
     ServiceError,
 )
 from client.generation import Completion, FinishReason, GenerationRequest, Message, TextChunk
-from client.triton import TritonClient
+from client.triton import TritonClient, gather
 
 __all__ = [
     "Completion",
+    "DeadlineExceededError",
     "FinishReason",
     "GenerationFailedError",
     "GenerationRequest",
@@ -24,4 +26,5 @@ __all__ = [
     "ServiceError",
     "TextChunk",
     "TritonClient",
+    "gather",
 ]

@@ -21,5 +21,9 @@ class ServerUnavailableError(ServiceError):
     """The server can not be reached, is starting or stopping, or went away in mid-reply."""
 
 
+class DeadlineExceededError(ServiceError):
+    """The request took longer than it may; it was stopped."""
+
+
 class GenerationFailedError(ServiceError):
     """The engine failed while it ran the request."""

@@ -35,7 +35,11 @@ def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceErro
             return InvalidRequestError(text)
         case grpc.StatusCode.NOT_FOUND:
             return ModelNotFoundError(text)
-        case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.CANCELLED:
+        case (
+            grpc.StatusCode.UNAVAILABLE
+            | grpc.StatusCode.CANCELLED
+            | grpc.StatusCode.DEADLINE_EXCEEDED
+        ):
             return ServerUnavailableError(f"Triton can not be reached: {text}")
         case _:
             return GenerationFailedError(text)

@@ -12,7 +12,7 @@ import grpc
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from client.errors import ServerUnavailableError, ServiceError
+from client.errors import DeadlineExceededError, ServerUnavailableError, ServiceError
 from client.generation import Completion, FinishReason, GenerationRequest, TextChunk
 from client.responses import Responses
 from client.status import error_from_status
@@ -28,6 +28,15 @@ logger = logging.getLogger(__name__)
 STOP_PERIOD_SECONDS = 0.1
 STOP_SECONDS = 10.0
 READY_TIMEOUT_SECONDS = 2.0
+MAX_MESSAGE_BYTES = 2**31 - 1
+CHANNEL_OPTIONS = [
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    # gRPC's own pause grows to two minutes while a server is down, and outlasts its return.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 200),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Deployment:
     """What the server's own configuration says of an ensemble."""
 
     engine_model: str
+    engine: str
     max_seq_len: int
     """Most tokens of prompt and reply together."""
 
@@ -53,18 +63,36 @@ class TritonClient:
             model: name of the ensemble.
         """
         self._model = model
-        self._triton = triton.InferenceServerClient(address)
+        self._triton = triton.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
         self._deployment: Deployment | None = None
         self._stops: set[asyncio.Task[None]] = set()
 
-    async def stream(self, request: GenerationRequest) -> AsyncGenerator[TextChunk, None]:
+    async def stream(
+        self,
+        request: GenerationRequest,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the engine is stopped, no task cancelled
+        headers: dict[str, str] | None = None,
+    ) -> AsyncGenerator[TextChunk, None]:
         """Run a request and yield its text as it comes; the last chunk has a finish reason.
 
         Leaving early - closing the generator, cancelling the task that iterates it - stops the
         engine, which Triton by itself does not when a client leaves an ensemble.
+
+        Args:
+            request: what to generate.
+            timeout: seconds after which it ends in a `DeadlineExceededError`, the engine stopped.
+            headers: gRPC metadata of the call, such as a `traceparent`.
         """
         deployment = await self._deployment_of_model()
-        responses = Responses(self._infer(request))
+        responses = Responses(self._infer(request, headers))
+        timer = (
+            None
+            if timeout is None
+            else asyncio.get_running_loop().call_later(
+                timeout, responses.fail, DeadlineExceededError(f"not done after {timeout:g} s")
+            )
+        )
         completion_tokens = 0
         is_over = False
         try:
@@ -96,22 +124,18 @@ class TritonClient:
                     "Triton ended the stream before the reply was complete"
                 )
         finally:
+            if timer:
+                timer.cancel()
             if not responses.are_over:
                 self._stop_soon(request.request_id, deployment.engine_model, responses)
 
     async def complete(self, request: GenerationRequest) -> Completion:
         """Run a request to its end; cancelling the caller stops the engine."""
-        async with aclosing(self.stream(request)) as stream:
-            chunks = [chunk async for chunk in stream]
-        last = chunks[-1]
-        return Completion(
-            text="".join(chunk.text for chunk in chunks),
-            prompt_tokens=last.prompt_tokens,
-            completion_tokens=last.completion_tokens,
-            finish_reason=cast(FinishReason, last.finish_reason),  # stream() raises without one
-            output_ids=[token for chunk in chunks for token in chunk.output_ids],
-            log_probs=[value for chunk in chunks for value in chunk.log_probs],
-        )
+        return await gather(self.stream(request))
+
+    async def engine(self) -> str:
+        """Return the name of the engine behind the ensemble, as preprocessing knows it."""
+        return (await self._deployment_of_model()).engine
 
     async def is_ready(self) -> bool:
         """Whether the ensemble and all its steps are loaded and the server can be reached."""
@@ -127,12 +151,14 @@ class TritonClient:
         await asyncio.gather(*self._stops)
         await self._triton.close()
 
-    def _infer(self, request: GenerationRequest) -> Any:  # tritonclient's iterator has no type
+    def _infer(self, request: GenerationRequest, headers: dict[str, str] | None) -> Any:
+        # tritonclient's iterator has no type.
         return self._call(
             self._model,
             input_tensors(request),
             request.request_id,
             request_parameters(request),
+            headers,
         )
 
     def _call(
@@ -141,6 +167,7 @@ class TritonClient:
         inputs: list[triton.InferInput],
         request_id: str,
         parameters: dict[str, str | bool] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Any:
         async def one_request() -> AsyncGenerator[dict[str, Any], None]:
             yield {
@@ -150,7 +177,7 @@ class TritonClient:
                 "parameters": parameters,
             }
 
-        return self._triton.stream_infer(one_request())
+        return self._triton.stream_infer(one_request(), headers=headers)
 
     def _stop_soon(self, request_id: str, engine_model: str, responses: Responses) -> None:
         """Stop the request in a task of its own: whoever left is in no state to wait for it."""
@@ -189,12 +216,30 @@ class TritonClient:
                 raise _error_from_exception(error) from error
             self._deployment = Deployment(
                 engine_model=engine,
+                engine=parameters["engine"].string_value,
                 max_seq_len=int(parameters["max_seq_len"].string_value or sys.maxsize),
             )
         return self._deployment
 
     async def _config(self, model: str) -> Any:
-        return (await self._triton.get_model_config(model)).config
+        return (
+            await self._triton.get_model_config(model, client_timeout=READY_TIMEOUT_SECONDS)
+        ).config
+
+
+async def gather(stream: AsyncGenerator[TextChunk, None]) -> Completion:
+    """Read a stream to its end and close it; returns the whole reply."""
+    async with aclosing(stream):
+        chunks = [chunk async for chunk in stream]
+    last = chunks[-1]
+    return Completion(
+        text="".join(chunk.text for chunk in chunks),
+        prompt_tokens=last.prompt_tokens,
+        completion_tokens=last.completion_tokens,
+        finish_reason=cast(FinishReason, last.finish_reason),  # a stream raises without one
+        output_ids=[token for chunk in chunks for token in chunk.output_ids],
+        log_probs=[value for chunk in chunks for value in chunk.log_probs],
+    )
 
 
 def _finish_reason(

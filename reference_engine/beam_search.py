@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from reference_engine import processors
-from reference_engine.interface import EngineRequest
+from reference_engine.interface import BeamLogProbs, EngineRequest
 from reference_engine.stop_criteria import StopCriteria
 
 EARLY, HEURISTIC, NEVER_EARLY = 1, 0, 2  # values of SamplingConfig.early_stopping
@@ -17,10 +17,11 @@ EARLY, HEURISTIC, NEVER_EARLY = 1, 0, 2  # values of SamplingConfig.early_stoppi
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """A finished beam: its log-probability over its length to the length penalty, its tokens."""
+    """A beam: its log-probability over its length to the length penalty, and what it holds."""
 
     score: float
     tokens: list[int]
+    log_probs: BeamLogProbs
 
 
 class BeamSearch:
@@ -33,15 +34,18 @@ class BeamSearch:
         self.num_rows = request.sampling.beam_width
         self._sampling = request.sampling
         self._stop = StopCriteria(request, max_new_tokens)
-        self._temperature = processors.temperature(request.sampling)
-        self._chain = processors.constraints(request) + processors.occurrence_penalties(
-            request.sampling
-        )
+        self._divisor = processors.divisor(request.sampling)
+        # Before the softmax as in TensorRT-LLM, where transformers knows no such thing.
+        self._shifts = processors.bias(request) + processors.occurrence_penalties(request.sampling)
+        self._constraints = processors.constraints(request)
+        diversity = request.sampling.beam_search_diversity_rate
+        self._diversity = diversity * torch.arange(self.num_rows)
         self._prompt_length = self._length = len(request.input_ids)
         self._token_ids = torch.empty(
             self.num_rows, self._length + max_new_tokens, dtype=torch.int64
         )
         self._token_ids[:, : self._length] = torch.tensor(request.input_ids)
+        self._log_probs = torch.empty(self.num_rows, max_new_tokens)
         # All rows hold the prompt at first: only the first may be continued, or all stay equal.
         self._scores = torch.full((self.num_rows,), -1e9)
         self._scores[0] = 0
@@ -53,11 +57,12 @@ class BeamSearch:
     @property
     def outputs(self) -> list[list[int]]:
         """The best `beam_width` token lists without the end id, best first; running ones too."""
-        hypotheses = list(self._hypotheses)
-        if not self.is_finished:
-            scores = self._penalised(self._scores).tolist()
-            hypotheses += [Hypothesis(s, self._generated(row)) for row, s in enumerate(scores)]
-        return [hypothesis.tokens for hypothesis in self._best(hypotheses)]
+        return [hypothesis.tokens for hypothesis in self._best_so_far()]
+
+    @property
+    def log_probs(self) -> list[BeamLogProbs]:
+        """Those of `outputs`; the sums are what beams are ranked by before the length penalty."""
+        return [hypothesis.log_probs for hypothesis in self._best_so_far()]
 
     def advance(self, logits: torch.Tensor) -> None:
         """Choose the next token of every beam.
@@ -73,7 +78,7 @@ class BeamSearch:
         ended = [
             self._has_ended(parent, token) for parent, token in zip(parents, tokens, strict=True)
         ]
-        self._collect(self._penalised(scores).tolist(), parents, tokens, ended)
+        self._collect(scores, parents, tokens, ended)
 
         alive = [i for i in range(len(tokens)) if not ended[i]][: self.num_rows]
         if len(alive) < self.num_rows:  # only at the token limit, where all have ended
@@ -81,6 +86,8 @@ class BeamSearch:
             return
         self.parents = [parents[i] for i in alive]
         self.next_tokens = [tokens[i] for i in alive]
+        self._log_probs = self._log_probs[self.parents]
+        self._log_probs[:, self._num_generated - 1] = scores[alive] - self._scores[self.parents]
         self._scores = scores[alive]
         self._token_ids = self._token_ids[self.parents]
         self._token_ids[:, self._length - 1] = torch.tensor(self.next_tokens)
@@ -98,9 +105,11 @@ class BeamSearch:
         There are enough of them for `beam_width` to go on when all endings are among them.
         """
         token_ids = self._token_ids[:, : self._length]
-        logits = processors.apply(self._temperature, token_ids, logits)
-        log_probs = torch.log_softmax(logits, dim=-1).expand(self.num_rows, -1)
-        totals = processors.apply(self._chain, token_ids, log_probs) + self._scores[:, None]
+        totals = logits.cpu().expand(self.num_rows, -1).clone()
+        processors.apply(self._shifts, token_ids, totals)
+        totals = torch.log_softmax(totals / self._divisor, dim=-1)
+        processors.apply(self._constraints, token_ids, totals)
+        totals += (self._scores + self._diversity)[:, None]
         wanted = max(2, 1 + self._stop.num_endings) * self.num_rows
         scores, indices = torch.topk(totals.flatten(), min(wanted, totals.numel()))
         if torch.isnan(scores[0]):
@@ -118,16 +127,37 @@ class BeamSearch:
         return self._stop.matches_stop_word([*tail, token])
 
     def _collect(
-        self, scores: list[float], parents: list[int], tokens: list[int], ended: list[bool]
+        self, scores: torch.Tensor, parents: list[int], tokens: list[int], ended: list[bool]
     ) -> None:
         """Add the ended ones of the best `beam_width` candidates to the hypotheses."""
+        ranks = self._penalised(scores).tolist()
+        last = self._length - 1
         for i in range(self.num_rows):
             if ended[i]:
-                generated = self._generated(parents[i], self._length - 1)
+                parent, total = parents[i], float(scores[i])
+                generated = self._generated(parent, last)
+                log_probs = self._log_probs_of(parent, last)
                 if not self._stop.is_end(tokens[i]):
                     generated.append(tokens[i])
-                self._hypotheses.append(Hypothesis(scores[i], generated))
+                    log_probs.append(total - float(self._scores[parent]))
+                self._hypotheses.append(
+                    Hypothesis(ranks[i], generated, BeamLogProbs(total, log_probs))
+                )
         self._hypotheses = self._best(self._hypotheses)
+
+    def _best_so_far(self) -> list[Hypothesis]:
+        if self.is_finished:
+            return self._best(self._hypotheses)
+        ranks, totals = self._penalised(self._scores).tolist(), self._scores.tolist()
+        running = [
+            Hypothesis(
+                ranks[row],
+                self._generated(row, self._length),
+                BeamLogProbs(totals[row], self._log_probs_of(row, self._length)),
+            )
+            for row in range(self.num_rows)
+        ]
+        return self._best([*self._hypotheses, *running])
 
     def _can_improve(self) -> bool:
         """Say whether the best running beam may yet beat the worst hypothesis."""
@@ -142,9 +172,13 @@ class BeamSearch:
         penalised: torch.Tensor = scores / length**self._sampling.len_penalty
         return penalised
 
-    def _generated(self, row: int, end: int | None = None) -> list[int]:
-        tokens: list[int] = self._token_ids[row, self._prompt_length : end or self._length].tolist()
+    def _generated(self, row: int, end: int) -> list[int]:
+        tokens: list[int] = self._token_ids[row, self._prompt_length : end].tolist()
         return tokens
+
+    def _log_probs_of(self, row: int, end: int) -> list[float]:
+        log_probs: list[float] = self._log_probs[row, : end - self._prompt_length].tolist()
+        return log_probs
 
     def _best(self, hypotheses: list[Hypothesis]) -> list[Hypothesis]:
         return sorted(hypotheses, key=lambda h: h.score, reverse=True)[: self.num_rows]

@@ -1,9 +1,7 @@
 """One call of the `tensorrt_llm` model: what the engine is asked, and how it is answered."""
 
-import time
+from collections.abc import Collection
 from dataclasses import dataclass
-
-import numpy as np
 
 from reference_engine.interface import EngineRequest, TokenEvent
 from reference_engine.tensors import (
@@ -12,6 +10,7 @@ from reference_engine.tensors import (
     counts_asked,
     request_from_tensors,
     tensors_from_event,
+    tensors_from_perf_metrics,
     wants_perf_metrics,
 )
 
@@ -22,17 +21,25 @@ class EngineCall:
 
     request: EngineRequest
     counts: frozenset[str]
-    arrival_time_ns: int | None
+    with_perf_metrics: bool
+    requested: frozenset[str]
 
     @classmethod
     def from_tensors(
-        cls, tensors: Tensors, request_id: str, exclude_input_in_output: bool
+        cls,
+        tensors: Tensors,
+        request_id: str,
+        *,
+        exclude_input_in_output: bool,
+        requested: Collection[str],
     ) -> "EngineCall":
         """Read a call from its input tensors, see `tensors.request_from_tensors`.
 
-        `return_perf_metrics` asks for `arrival_time_ns`, taken once and repeated in every
-        response, as the C++ backend does (NVIDIA/TensorRT-LLM,
-        triton_backend/inflight_batcher_llm/src/model_instance_state.cc).
+        Args:
+            tensors: by input name.
+            request_id: not empty.
+            exclude_input_in_output: what holds when the tensor of that name is absent.
+            requested: names of the outputs that are wanted.
 
         Raises:
             RequestRefusedError: a tensor is missing or malformed.
@@ -42,12 +49,13 @@ class EngineCall:
                 tensors, request_id, exclude_input_in_output=exclude_input_in_output
             ),
             counts=counts_asked(tensors),
-            arrival_time_ns=time.monotonic_ns() if wants_perf_metrics(tensors) else None,
+            with_perf_metrics=wants_perf_metrics(tensors),
+            requested=frozenset(requested),
         )
 
     def tensors_of(self, event: TokenEvent) -> dict[str, Tensor]:
         """Return the output tensors of one response, see `tensors.tensors_from_event`."""
         outputs = tensors_from_event(event, self.request, self.counts)
-        if self.arrival_time_ns is not None:
-            outputs["arrival_time_ns"] = np.array([[self.arrival_time_ns]], dtype=np.int64)
-        return outputs
+        if self.with_perf_metrics and event.perf_metrics is not None:
+            outputs |= tensors_from_perf_metrics(event.perf_metrics)
+        return {name: tensor for name, tensor in outputs.items() if name in self.requested}

@@ -23,7 +23,9 @@ class CheckpointError(RuntimeError):
 class ModelShape:
     """What the key-value cache and the validation need to know of a model."""
 
+    hidden_size: int
     num_layers: int
+    num_heads: int
     num_kv_heads: int
     head_dim: int
     vocab_size: int
@@ -59,7 +61,9 @@ def read_shape(directory: Path) -> ModelShape:
             f" and is not supported; supported are {', '.join(ROPE_TYPES)}"
         )
     return ModelShape(
+        hidden_size=config.hidden_size,
         num_layers=config.num_hidden_layers,
+        num_heads=config.num_attention_heads,
         num_kv_heads=config.num_key_value_heads,
         head_dim=getattr(config, "head_dim", None)
         or config.hidden_size // config.num_attention_heads,

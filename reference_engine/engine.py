@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 
-from reference_engine.batch import Batch
+from reference_engine.blocks import BlockPool
 from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_shape
+from reference_engine.decoder import Decoder
+from reference_engine.hardware import AUTO, resolve_dtype, use_threads_for
 from reference_engine.interface import (
     EngineRequest,
     EngineStatistics,
@@ -24,6 +26,7 @@ from reference_engine.step_loop import StepLoop
 from reference_engine.validation import Limits, validate
 
 DEFAULT_MAX_SEQ_LEN = 4096
+TOKENS_PER_BLOCK = 32
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +38,13 @@ class ReferenceEngine:
         checkpoint_dir: directory with config.json and *.safetensors.
         max_batch_size: sequences that run at once; a beam search counts as `beam_width`.
         max_seq_len: prompt and output tokens of one sequence together; by default the model's
-            limit, at most `DEFAULT_MAX_SEQ_LEN`. The cache takes
-            `(max_batch_size + 1) * max_seq_len` tokens of memory as it fills.
+            limit, at most `DEFAULT_MAX_SEQ_LEN`.
+        max_tokens_in_paged_kv_cache: tokens that all running sequences may have together, their
+            whole outputs counted from the start; by default `max_batch_size * max_seq_len`.
         max_beam_width: the widest beam search accepted.
         max_queue_size: requests that may wait; 0 for no limit.
-        dtype: of weights and cache. Only float32 gives output that does not depend on what else
-            is in the batch.
+        dtype: of weights and cache; "auto" is bfloat16 where that pays. Only float32 gives output
+            that does not depend on what else is in the batch.
 
     Raises:
         CheckpointError: the checkpoint can not be served.
@@ -53,9 +57,10 @@ class ReferenceEngine:
         *,
         max_batch_size: int = 16,
         max_seq_len: int | None = None,
+        max_tokens_in_paged_kv_cache: int | None = None,
         max_beam_width: int = 1,
         max_queue_size: int = 0,
-        dtype: str = "float32",
+        dtype: str = AUTO,
     ) -> None:
         if not 1 <= max_beam_width <= max_batch_size:
             raise ValueError(
@@ -64,19 +69,28 @@ class ReferenceEngine:
             )
         if max_queue_size < 0:
             raise ValueError(f"max_queue_size is {max_queue_size}; use 0 for no limit")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype is {dtype!r}; use one of {', '.join(DTYPES)}")
+        if dtype not in (AUTO, *DTYPES):
+            raise ValueError(f"dtype is {dtype!r}; use one of {', '.join((AUTO, *DTYPES))}")
         directory = Path(checkpoint_dir)
         shape = read_shape(directory)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
         self._limits = Limits(shape.vocab_size, max_seq_len, max_beam_width)
-        self._scheduler = Scheduler(max_batch_size, max_seq_len, max_queue_size)
+        num_blocks = max_batch_size * -(-max_seq_len // TOKENS_PER_BLOCK)
+        if max_tokens_in_paged_kv_cache is not None:
+            num_blocks = max_tokens_in_paged_kv_cache // TOKENS_PER_BLOCK
+        if num_blocks < 1:
+            raise ValueError(
+                f"max_tokens_in_paged_kv_cache is {max_tokens_in_paged_kv_cache};"
+                f" it must be at least {TOKENS_PER_BLOCK}"
+            )
+        pool = BlockPool(num_blocks, TOKENS_PER_BLOCK)
+        self._scheduler = Scheduler(max_batch_size, max_queue_size, pool)
 
         def load() -> StepLoop:
-            model = load_model(directory, dtype)
-            cache = KVCache(shape, max_batch_size, max_seq_len, model.dtype)
-            runner = ModelRunner(model, cache, shape.sliding_window)
-            return StepLoop(self._scheduler, runner, Batch(cache))
+            use_threads_for(shape)
+            model = load_model(directory, resolve_dtype(dtype, shape))
+            cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype)
+            return StepLoop(self._scheduler, ModelRunner(Decoder(model, max_seq_len), cache))
 
         loaded: Future[None] = Future()
         self._thread = threading.Thread(
@@ -119,7 +133,8 @@ class ReferenceEngine:
         OpenMP threads, and both pools would compete for the same cores.
         """
         try:
-            loop = load()
+            with torch.inference_mode():
+                loop = load()
         except BaseException as error:
             loaded.set_exception(error)
             return

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
+
 
 class RequestRefusedError(ValueError):
     """The request can not be served as it stands; the text says what is wrong and what to do."""
@@ -30,12 +32,19 @@ class SamplingConfig:
     Greedy when `top_k` is 1, or when `top_k` is 0 and `top_p` is 0; beam search when
     `beam_width` is above 1; otherwise a draw from the top-k / top-p distribution
     (`top_k` 0: no limit, `top_p` 0 or 1: no limit).
+
+    After each token `top_p` is multiplied by `top_p_decay`, though not below `top_p_min`, and is
+    itself again after the token `top_p_reset_id`. In a beam search row j of a step is ranked as if
+    its log-probability were higher by j times `beam_search_diversity_rate`.
     """
 
     beam_width: int = 1
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 0.0
+    top_p_decay: float = 1.0
+    top_p_min: float = 1e-6
+    top_p_reset_id: int | None = None
     seed: int | None = None
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
@@ -44,6 +53,7 @@ class SamplingConfig:
     no_repeat_ngram_size: int = 0
     len_penalty: float = 0.0
     early_stopping: int = 1  # 1: stop with beam_width hypotheses; 0: heuristic; 2: never early
+    beam_search_diversity_rate: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +62,7 @@ class EngineRequest:
 
     `stop_words` end a sequence and stay in the output; `end_id` ends it and does not
     (C++ backend, cpp/tensorrt_llm/kernels/stopCriteriaKernels.cu). `end_id` -1: never.
+    `embedding_bias` float32 [up to the vocabulary] is added to the logits before all else.
     """
 
     request_id: str
@@ -61,9 +72,38 @@ class EngineRequest:
     pad_id: int = 0
     stop_words: list[list[int]] = field(default_factory=list)
     bad_words: list[list[int]] = field(default_factory=list)
+    embedding_bias: np.ndarray[tuple[int], np.dtype[np.float32]] | None = field(
+        default=None, compare=False
+    )
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    return_log_probs: bool = False
     streaming: bool = False
     exclude_input_in_output: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BeamLogProbs:
+    """Natural logarithms of probabilities after penalties and temperature, before top-k and top-p.
+
+    `tokens` has one of each generated token, the prompt aside, from the first one on in every
+    event of a stream; `cumulative` is their sum, with the end id's.
+    """
+
+    cumulative: float
+    tokens: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class PerfMetrics:
+    """A request's life so far: nanoseconds of the monotonic clock, 0 for what is yet to come."""
+
+    arrival_time_ns: int
+    first_scheduled_time_ns: int
+    first_token_time_ns: int
+    last_token_time_ns: int
+    kv_cache_alloc_total_blocks: int
+    kv_cache_alloc_new_blocks: int
+    kv_cache_reused_blocks: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +113,36 @@ class TokenEvent:
     `output_ids` holds one list a beam: the tokens not reported before when streaming with one
     beam, otherwise all of them, best beam first, after the prompt unless it is excluded. A final
     event may hold no token (the end id was drawn) and, after a cancel, holds what there was.
-    With `error` set the event is final and holds no tokens.
+    With `error` set the event is final and holds no tokens. `log_probs` has an entry a beam if
+    they were asked for.
     """
 
     output_ids: list[list[int]]
     is_final: bool
     error: Exception | None = None
+    log_probs: list[BeamLogProbs] | None = None
+    perf_metrics: PerfMetrics | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineStatistics:
-    """A snapshot of request counts (`active` = `scheduled` + `waiting`) and of KV-cache use."""
+    """A snapshot of request counts (`active` = `scheduled` + `waiting`) and of KV-cache use.
 
+    Used blocks are those that running requests have reserved; `kv_cache_blocks_reused` counts
+    the blocks of prompts that did not have to be computed, since the engine started.
+
+    `context` of the `scheduled` requests have yet to read their prompt to its end.
+    """
+
+    iterations: int
     max_requests: int
     scheduled: int
+    context: int
     waiting: int
-    kv_cache_tokens_used: int
-    kv_cache_tokens_max: int
+    kv_cache_blocks_used: int
+    kv_cache_blocks_max: int
+    kv_cache_blocks_reused: int
+    kv_cache_tokens_per_block: int
 
     @property
     def active(self) -> int:

@@ -1,79 +1,163 @@
-"""Keys and values of all running sequences, one fixed row each.
+"""Keys and values of all sequences, in blocks, and attention over them."""
 
-The views below are what a transformers model gets as `past_key_values`. Their one method is all
-that a forward pass calls when it is given a 4-D attention mask and position ids
-(huggingface/transformers 5.23, src/transformers/masking_utils.py returns such a mask as it is).
-"""
-
+from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from reference_engine.checkpoint import ModelShape
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Tokens to be computed next of one sequence (of one beam).
+
+    `tokens` stand at `start` and after; `blocks` hold all positions before and theirs.
+    """
+
+    tokens: Sequence[int]
+    start: int
+    blocks: Sequence[int]
+
+    @property
+    def end(self) -> int:
+        """The position after the last of `tokens`."""
+        return self.start + len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows of one shape, side by side in the flat list of tokens: one attention call.
+
+    `blocks` int64 [rows * blocks a row]; `mask` float [rows, 1, group * tokens, length], where
+    group is the number of query heads that share a key head.
+    """
+
+    begin: int
+    rows: int
+    tokens: int
+    blocks: torch.Tensor
+    mask: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPlan:
+    """How the tokens of one forward pass attend; the same in every layer.
+
+    All of int64: `token_ids` and `positions` [tokens]; `slots` [tokens], where in the cache each
+    goes; `last` [rows], which token is the last of each row, in the order the rows were given.
+    """
+
+    token_ids: torch.Tensor
+    positions: torch.Tensor
+    slots: torch.Tensor
+    last: torch.Tensor
+    groups: list[_Group]
+
+
 class KVCache:
-    """Key and value tensors [rows + 1, kv_heads, max_seq_len, head_dim] for every layer.
+    """For every layer a tensor [num_blocks, block_size, 2, kv_heads, head_dim]."""
 
-    The extra row (`staging_row`) takes a prompt while it is prefilled in chunks, so that the rows
-    of running sequences stay a compact block that one attention call reads without a gather.
-    """
+    def __init__(
+        self, shape: ModelShape, num_blocks: int, block_size: int, dtype: torch.dtype
+    ) -> None:
+        self._shape = shape
+        self._block_size = block_size
+        self._dtype = dtype
+        self._width = 2 * shape.num_kv_heads * shape.head_dim
+        # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN. From
+        # numpy, whose zeros take no memory before they are written to.
+        size = num_blocks * block_size * self._width * dtype.itemsize
+        self._layers = [
+            torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(num_blocks, -1)
+            for _ in range(shape.num_layers)
+        ]
 
-    def __init__(self, shape: ModelShape, rows: int, max_seq_len: int, dtype: torch.dtype) -> None:
-        size = (rows + 1, shape.num_kv_heads, max_seq_len, shape.head_dim)
-        # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN.
-        self.keys = [torch.zeros(size, dtype=dtype) for _ in range(shape.num_layers)]
-        self.values = [torch.zeros(size, dtype=dtype) for _ in range(shape.num_layers)]
-        self.staging_row = rows
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy each block of `sources` to the one of `targets` beside it."""
+        for layer in self._layers:
+            layer[list(targets)] = layer[list(sources)]
 
-    def copy_row(self, source: int, target: int, length: int) -> None:
-        """Copy the first `length` positions of row `source` to row `target`."""
-        for tensor in (*self.keys, *self.values):
-            tensor[target, :, :length] = tensor[source, :, :length]
+    def plan(self, rows: Sequence[Row]) -> AttentionPlan:
+        """Lay out `rows` for `attend`.
 
-    def gather_rows(self, targets: Sequence[int], sources: Sequence[int], length: int) -> None:
-        """Set every row of `targets` to what the row of `sources` beside it held before."""
-        for tensor in (*self.keys, *self.values):
-            # Indexing with a list copies, so overlapping sources and targets are safe.
-            tensor[list(targets), :, :length] = tensor[list(sources), :, :length]
+        Rows with as many tokens and similar lengths are computed together: lengths are padded to
+        the longest of a group, so the groups double in length.
+        """
+        size = self._block_size
+        shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            shapes[len(row.tokens), (-(-row.end // size) - 1).bit_length()].append(index)
+        token_ids: list[int] = []
+        positions: list[int] = []
+        slots: list[int] = []
+        last = [0] * len(rows)
+        groups = []
+        for indices in shapes.values():
+            groups.append(self._group(len(token_ids), [rows[index] for index in indices]))
+            for index in indices:
+                row = rows[index]
+                token_ids += row.tokens
+                where = range(row.start, row.end)
+                positions += where
+                slots += [row.blocks[p // size] * size + p % size for p in where]
+                last[index] = len(token_ids) - 1
+        return AttentionPlan(
+            token_ids=torch.tensor(token_ids),
+            positions=torch.tensor(positions),
+            slots=torch.tensor(slots),
+            last=torch.tensor(last),
+            groups=groups,
+        )
 
+    def attend(
+        self, layer: int, queries: torch.Tensor, keys_values: torch.Tensor, plan: AttentionPlan
+    ) -> torch.Tensor:
+        """Store the keys and values of the planned tokens and attend to all of their rows.
 
-class PrefillView:
-    """One row of the cache while positions start .. start + q - 1 of a prompt are computed."""
+        Args:
+            layer: its number.
+            queries: [tokens, heads * head_dim], rotated.
+            keys_values: [tokens, 2 * kv_heads * head_dim], keys rotated.
+            plan: of these tokens.
 
-    def __init__(self, cache: KVCache, row: int, start: int) -> None:
-        self._cache, self._row, self._start = cache, row, start
+        Returns:
+            [tokens, heads * head_dim].
+        """
+        cache = self._layers[layer]
+        cache.view(-1, self._width).index_copy_(0, plan.slots, keys_values)
+        kv_heads, head_dim = self._shape.num_kv_heads, self._shape.head_dim
+        outputs = []
+        for group in plan.groups:
+            rows, tokens = group.rows, group.tokens
+            kept = cache.index_select(0, group.blocks).view(rows, -1, 2, kv_heads, head_dim)
+            keys, values = kept.permute(2, 0, 3, 1, 4)
+            # Query heads that share a key head stand side by side, as if they were tokens.
+            asked = queries[group.begin : group.begin + rows * tokens]
+            asked = asked.reshape(rows, tokens, kv_heads, -1, head_dim).transpose(1, 2)
+            output = scaled_dot_product_attention(
+                asked.reshape(rows, kv_heads, -1, head_dim), keys, values, attn_mask=group.mask
+            )
+            output = output.view(rows, kv_heads, tokens, -1, head_dim).transpose(1, 2)
+            outputs.append(output.reshape(rows * tokens, -1))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store [1, kv_heads, q, head_dim]; return the row up to its new end."""
-        row, end = self._row, self._start + keys.shape[2]
-        all_keys, all_values = self._cache.keys[layer], self._cache.values[layer]
-        all_keys[row, :, self._start : end] = keys[0]
-        all_values[row, :, self._start : end] = values[0]
-        return all_keys[row : row + 1, :, :end], all_values[row : row + 1, :, :end]
-
-
-class DecodeView:
-    """The first n rows of the cache while one token of each is computed.
-
-    Args:
-        cache: the cache.
-        positions: int64 [n], where each row's new token stands.
-        length: the largest of the positions plus one.
-    """
-
-    def __init__(self, cache: KVCache, positions: torch.Tensor, length: int) -> None:
-        self._cache, self._positions, self._length = cache, positions, length
-        self._rows = torch.arange(len(positions))
-
-    def update(
-        self, keys: torch.Tensor, values: torch.Tensor, layer: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store [n, kv_heads, 1, head_dim]; return [n, kv_heads, length, head_dim]."""
-        rows = len(self._positions)
-        all_keys, all_values = self._cache.keys[layer], self._cache.values[layer]
-        all_keys[self._rows, :, self._positions] = keys[:, :, 0]
-        all_values[self._rows, :, self._positions] = values[:, :, 0]
-        return all_keys[:rows, :, : self._length], all_values[:rows, :, : self._length]
+    def _group(self, begin: int, rows: Sequence[Row]) -> _Group:
+        num_blocks = -(-max(row.end for row in rows) // self._block_size)
+        tokens = len(rows[0].tokens)
+        blocks = torch.tensor(
+            [[*row.blocks[:num_blocks], *[0] * (num_blocks - len(row.blocks))] for row in rows]
+        )
+        starts = torch.tensor([row.start for row in rows])
+        positions = (starts[:, None] + torch.arange(tokens))[:, :, None]
+        places = torch.arange(num_blocks * self._block_size)
+        hidden = places > positions
+        if self._shape.sliding_window is not None:
+            hidden |= places <= positions - self._shape.sliding_window
+        mask = torch.zeros(hidden.shape, dtype=self._dtype).masked_fill_(hidden, -torch.inf)
+        shared_by = self._shape.num_heads // self._shape.num_kv_heads
+        mask = mask.repeat_interleave(shared_by, dim=1)[:, None]
+        return _Group(begin, len(rows), tokens, blocks.flatten(), mask)

@@ -1,16 +1,37 @@
-"""Request counts as TensorRT-LLM's backend reports them, so that dashboards fit both engines.
+"""The engine's state as TensorRT-LLM's backend reports it, so that dashboards fit both engines.
 
-Family and labels: NVIDIA/TensorRT-LLM, triton_backend/inflight_batcher_llm/src/
+Families and labels: NVIDIA/TensorRT-LLM, triton_backend/inflight_batcher_llm/src/
 custom_metrics_reporter/custom_metrics_reporter.cc.
 """
 
+import time
 from collections.abc import Callable
 from typing import Protocol
 
 from reference_engine.interface import EngineStatistics
 
-REQUEST_FAMILY = "nv_trt_llm_request_metrics"
-KV_CACHE_FAMILY = "nv_trt_llm_kv_cache_block_metrics"
+REQUESTS = ("nv_trt_llm_request_metrics", "request_type")
+KV_CACHE = ("nv_trt_llm_kv_cache_block_metrics", "kv_cache_block_type")
+BATCHER = ("nv_trt_llm_inflight_batcher_metrics", "inflight_batcher_specific_metric")
+GENERAL = ("nv_trt_llm_general_metrics", "general_type")
+
+# Family, label and label value of each gauge.
+GAUGES: dict[tuple[str, str, str], Callable[[EngineStatistics], float]] = {
+    (*REQUESTS, "active"): lambda now: now.active,
+    (*REQUESTS, "max"): lambda now: now.max_requests,
+    (*REQUESTS, "scheduled"): lambda now: now.scheduled,
+    (*REQUESTS, "context"): lambda now: now.context,
+    (*REQUESTS, "waiting"): lambda now: now.waiting,
+    (*KV_CACHE, "max"): lambda now: now.kv_cache_blocks_max,
+    (*KV_CACHE, "used"): lambda now: now.kv_cache_blocks_used,
+    (*KV_CACHE, "free"): lambda now: now.kv_cache_blocks_max - now.kv_cache_blocks_used,
+    (*KV_CACHE, "fraction"): lambda now: now.kv_cache_blocks_used / now.kv_cache_blocks_max,
+    (*KV_CACHE, "reused"): lambda now: now.kv_cache_blocks_reused,
+    (*KV_CACHE, "tokens_per"): lambda now: now.kv_cache_tokens_per_block,
+    (*BATCHER, "generation_requests"): lambda now: now.scheduled - now.context,
+    (*GENERAL, "iteration_counter"): lambda now: now.iterations,
+    (*GENERAL, "timestamp"): lambda _: time.time_ns() // 1000,
+}
 
 
 class Gauge(Protocol):
@@ -25,30 +46,17 @@ class EngineMetrics:
 
     def __init__(self, make_gauge: Callable[[str, str, str], Gauge]):
         """Make the gauges; `make_gauge` is given family, label and label value."""
+        self._gauges = {key: make_gauge(*key) for key in GAUGES}
         self._reported: EngineStatistics | None = None
-        self._requests = {
-            kind: make_gauge(REQUEST_FAMILY, "request_type", kind)
-            for kind in ("active", "max", "scheduled", "waiting")
-        }
-        self._kv_cache = {
-            kind: make_gauge(KV_CACHE_FAMILY, "kv_cache_block_type", kind)
-            for kind in ("max", "used", "free", "tokens_per")
-        }
+        self._values: dict[tuple[str, str, str], float] = {}
 
     def report(self, statistics: EngineStatistics) -> None:
-        """Set every gauge; a block of the reference engine's cache is one token.
-
-        Nothing is done where nothing changed: each gauge is a round trip to the server.
-        """
+        """Set the gauges that have changed: each is a round trip to the server."""
         if statistics == self._reported:
             return
         self._reported = statistics
-        self._requests["active"].set(statistics.active)
-        self._requests["max"].set(statistics.max_requests)
-        self._requests["scheduled"].set(statistics.scheduled)
-        self._requests["waiting"].set(statistics.waiting)
-        used, limit = statistics.kv_cache_tokens_used, statistics.kv_cache_tokens_max
-        self._kv_cache["max"].set(limit)
-        self._kv_cache["used"].set(used)
-        self._kv_cache["free"].set(limit - used)
-        self._kv_cache["tokens_per"].set(1)
+        for key, value_of in GAUGES.items():
+            value = value_of(statistics)
+            if value != self._values.get(key):
+                self._gauges[key].set(value)
+                self._values[key] = value

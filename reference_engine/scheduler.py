@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 
+from reference_engine.blocks import BlockPool
 from reference_engine.interface import (
     EngineStatistics,
     EngineStoppedError,
@@ -16,30 +17,38 @@ class Scheduler:
     """The waiting queue and the set of running sequences, first come first served.
 
     Shared by the callers' threads (`add`, `cancel`, `statistics`, `close`) and the engine's. A
-    beam search at the head of the queue waits until it has all its rows, and what is behind it
-    waits with it: nothing can starve.
+    request at the head of the queue waits until it has all its rows and cache blocks, and what is
+    behind it waits with it: nothing can starve.
     """
 
-    def __init__(self, max_rows: int, max_seq_len: int, max_queue_size: int) -> None:
+    def __init__(self, max_rows: int, max_queue_size: int, pool: BlockPool) -> None:
         self._max_rows = max_rows
-        self._max_seq_len = max_seq_len
+        self._pool = pool
         self._max_queue_size = max_queue_size
         self._changed = threading.Condition()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._by_id: dict[str, Sequence] = {}
         self._cancelled: list[Sequence] = []
+        self._num_iterations = 0
         self.closed_by: EngineStoppedError | None = None
 
     def add(self, sequence: Sequence) -> None:
         """Queue `sequence`.
 
         Raises:
-            RequestRefusedError: a live request has the same id.
+            RequestRefusedError: a live request has the same id, or the cache is too small for
+                this one.
             QueueFullError: `max_queue_size` requests wait already.
             EngineStoppedError: the scheduler is closed.
         """
         request_id = sequence.request.request_id
+        needed = sequence.num_blocks_needed(self._pool)
+        if needed > self._pool.num_blocks:
+            raise RequestRefusedError(
+                f"the request needs {needed} KV cache blocks of {self._pool.block_size} tokens,"
+                f" more than the {self._pool.num_blocks} there are; ask for fewer tokens or beams"
+            )
         with self._changed:
             if self.closed_by:
                 raise self.closed_by
@@ -72,6 +81,11 @@ class Scheduler:
             )
             return self.closed_by is None
 
+    def count_iteration(self) -> None:
+        """Note that a step begins."""
+        with self._changed:
+            self._num_iterations += 1
+
     def take_cancelled(self) -> list[Sequence]:
         """Return the live sequences marked by `cancel` since the last call."""
         with self._changed:
@@ -79,13 +93,14 @@ class Scheduler:
             return [s for s in marked if s in self._running or s in self._waiting]
 
     def admit(self) -> Sequence | None:
-        """Let the first waiting sequence run if there are rows for it."""
+        """Let the first waiting sequence run if there are rows and cache blocks for it."""
         with self._changed:
             used = sum(sequence.num_rows for sequence in self._running)
             if not self._waiting or used + self._waiting[0].num_rows > self._max_rows:
                 return None
+            if not self._waiting[0].start(self._pool):
+                return None
             sequence = self._waiting.popleft()
-            sequence.status = SequenceStatus.RUNNING
             self._running.append(sequence)
             return sequence
 
@@ -94,6 +109,7 @@ class Scheduler:
         with self._changed:
             queue = self._waiting if sequence.status is SequenceStatus.QUEUED else self._running
             queue.remove(sequence)
+            sequence.release_blocks()
             self._by_id.pop(sequence.request.request_id, None)
             sequence.status = status
 
@@ -102,6 +118,11 @@ class Scheduler:
         with self._changed:
             self.closed_by = self.closed_by or reason
             self._changed.notify()
+
+    def running(self) -> list[Sequence]:
+        """Return the running sequences, in the order they were admitted."""
+        with self._changed:
+            return list(self._running)
 
     def live(self) -> list[Sequence]:
         """Return all running and waiting sequences."""
@@ -112,9 +133,13 @@ class Scheduler:
         """Return the current counts."""
         with self._changed:
             return EngineStatistics(
+                iterations=self._num_iterations,
                 max_requests=self._max_rows,
                 scheduled=len(self._running),
+                context=sum(not sequence.is_prefilled for sequence in self._running),
                 waiting=len(self._waiting),
-                kv_cache_tokens_used=sum(s.num_cached * s.num_rows for s in self._running),
-                kv_cache_tokens_max=self._max_rows * self._max_seq_len,
+                kv_cache_blocks_used=self._pool.num_blocks - self._pool.num_free,
+                kv_cache_blocks_max=self._pool.num_blocks,
+                kv_cache_blocks_reused=self._pool.num_reused,
+                kv_cache_tokens_per_block=self._pool.block_size,
             )

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from enum import Enum
 
-from reference_engine.beam_search import BeamSearch
-from reference_engine.interface import EngineRequest, TokenEvent
-from reference_engine.sampler import Sampler
+from reference_engine import decoding
+from reference_engine.blocks import BlockPool, SequenceBlocks
+from reference_engine.decoding import Decoding
+from reference_engine.interface import BeamLogProbs, EngineRequest, PerfMetrics, TokenEvent
+from reference_engine.kv_cache import Row
+from reference_engine.request_times import RequestTimes
 
 
 class SequenceStatus(Enum):
@@ -18,10 +21,7 @@ class SequenceStatus(Enum):
 
 
 class Sequence:
-    """A request, what it has produced, and where its keys and values are.
-
-    `rows[j]` is the cache row of beam j; empty while the prompt is in the staging row.
-    """
+    """A request, what it has produced, and where its keys and values are."""
 
     def __init__(
         self, request: EngineRequest, on_event: Callable[[TokenEvent], None], max_seq_len: int
@@ -29,17 +29,19 @@ class Sequence:
         self.request = request
         self.on_event = on_event
         self.status = SequenceStatus.QUEUED
+        self.times = RequestTimes()
         # Positions in the cache, the same for every beam: all but the newest token.
         self.num_cached = 0
-        self.rows: list[int] = []
+        self._blocks: SequenceBlocks | None = None
+        self._num_blocks = self._num_reused_blocks = 0
         # An output that does not fit is cut without a word, as in the C++ backend.
         self._max_new_tokens = min(request.request_output_len, max_seq_len - len(request.input_ids))
-        self._decoding: Sampler | BeamSearch | None = None
+        self._decoding: Decoding | None = None
         self._num_reported = 0
 
     @property
     def num_rows(self) -> int:
-        """Cache rows the request needs: one a beam."""
+        """Rows of a decode step the request needs: one a beam."""
         return self.request.sampling.beam_width
 
     @property
@@ -48,20 +50,101 @@ class Sequence:
         return self.num_cached >= len(self.request.input_ids)
 
     @property
-    def decoding(self) -> Sampler | BeamSearch:
+    def blocks(self) -> SequenceBlocks:
+        """The cache blocks of a running sequence."""
+        assert self._blocks is not None, "only a running sequence has blocks"
+        return self._blocks
+
+    @property
+    def decoding(self) -> Decoding:
         """How tokens are chosen; made when first asked for, by the thread that owns torch."""
         if self._decoding is None:
-            make = BeamSearch if self.num_rows > 1 else Sampler
-            self._decoding = make(self.request, self._max_new_tokens)
+            self._decoding = decoding.start(self.request, self._max_new_tokens)
         return self._decoding
+
+    def num_blocks_needed(self, pool: BlockPool) -> int:
+        """Return the cache blocks of its longest output."""
+        prompt_length = len(self.request.input_ids)
+        length = prompt_length + self._max_new_tokens
+        return SequenceBlocks.num_needed(pool, prompt_length, length, self.num_rows)
+
+    def start(self, pool: BlockPool) -> bool:
+        """Take cache blocks and run, unless there are not enough of them."""
+        prompt = self.request.input_ids
+        taken = pool.take(prompt, self.num_blocks_needed(pool))
+        if taken is None:
+            return False
+        self._blocks = SequenceBlocks(pool, *taken)
+        self.num_cached = self._blocks.num_reused_tokens
+        self._num_blocks = self.num_blocks_needed(pool)
+        self._num_reused_blocks = self.num_cached // pool.block_size
+        self.status = SequenceStatus.RUNNING
+        self.times.mark_scheduled()
+        return True
+
+    def prefill_row(self, max_tokens: int) -> Row:
+        """Return the next part of the prompt."""
+        tokens = self.request.input_ids[self.num_cached : self.num_cached + max_tokens]
+        self.blocks.grow(self.num_cached + len(tokens))
+        return Row(tokens, self.num_cached, self.blocks.tables[0])
+
+    def decode_rows(self) -> list[Row]:
+        """Return the newest token of every beam."""
+        self.blocks.grow(self.num_cached + 1)
+        return [
+            Row([token], self.num_cached, table)
+            for token, table in zip(self.decoding.next_tokens, self.blocks.tables, strict=True)
+        ]
+
+    def follow_beams(self) -> tuple[list[int], list[int]]:
+        """Arrange the blocks as the beams have moved; returns sources and targets of copies."""
+        if self.num_cached == len(self.request.input_ids):
+            self.blocks.publish(self.request.input_ids)
+        if self.num_rows == 1:
+            return [], []
+        parents = self.decoding.parents if len(self.blocks.tables) > 1 else [0] * self.num_rows
+        return self.blocks.fork(parents, self.num_cached)
+
+    def release_blocks(self) -> None:
+        """Give back the blocks; what one beam has written stays for later prompts to find."""
+        if self._blocks is None:
+            return
+        if self._decoding is not None and self.num_rows == 1:
+            written = [*self.request.input_ids, *self._decoding.outputs[0]]
+            self._blocks.publish(written[: self.num_cached])
+        self._blocks.release()
+        self._blocks = None
 
     def next_event(self, is_final: bool) -> TokenEvent:
         """Return what is to be told now; the tokens in it count as reported."""
-        outputs = self._decoding.outputs if self._decoding else [[] for _ in range(self.num_rows)]
+        none: list[list[int]] = [[] for _ in range(self.num_rows)]
+        outputs = self._decoding.outputs if self._decoding else none
         if self.request.streaming:
             # Beams may be rewritten, so every event of a beam search holds them in full.
             begin = self._num_reported if self.num_rows == 1 else 0
             self._num_reported = len(outputs[0])
-            return TokenEvent([tokens[begin:] for tokens in outputs], is_final)
-        prompt = [] if self.request.exclude_input_in_output else self.request.input_ids
-        return TokenEvent([[*prompt, *tokens] for tokens in outputs], is_final)
+            told = [tokens[begin:] for tokens in outputs]
+        else:
+            prompt = [] if self.request.exclude_input_in_output else self.request.input_ids
+            told = [[*prompt, *tokens] for tokens in outputs]
+        return TokenEvent(
+            told, is_final, log_probs=self._log_probs(), perf_metrics=self._perf_metrics()
+        )
+
+    def _log_probs(self) -> list[BeamLogProbs] | None:
+        if not self.request.return_log_probs:
+            return None
+        if self._decoding is None:
+            return [BeamLogProbs(0.0, [])] * self.num_rows
+        return self._decoding.log_probs
+
+    def _perf_metrics(self) -> PerfMetrics:
+        return PerfMetrics(
+            arrival_time_ns=self.times.arrival,
+            first_scheduled_time_ns=self.times.first_scheduled,
+            first_token_time_ns=self.times.first_token,
+            last_token_time_ns=self.times.last_token,
+            kv_cache_alloc_total_blocks=self._num_blocks,
+            kv_cache_alloc_new_blocks=self._num_blocks - self._num_reused_blocks,
+            kv_cache_reused_blocks=self._num_reused_blocks,
+        )

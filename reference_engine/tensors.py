@@ -5,13 +5,16 @@ Names, types, shapes and meanings are those of the C++ backend
 batch dimension of 1. Nothing here knows Triton or torch.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from reference_engine.interface import (
+    BeamLogProbs,
     EngineRequest,
+    PerfMetrics,
     RequestRefusedError,
     SamplingConfig,
     TokenEvent,
@@ -21,12 +24,13 @@ Tensor = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 Tensors = Mapping[str, Tensor]
 
 COUNTS = ("num_input_tokens", "num_output_tokens")
-PADDING_ID = -1  # behind beams that are shorter than the longest
+PADDING = -1  # behind beams that are shorter than the longest
 
 # Tensor name to SamplingConfig field.
 SAMPLING_INTEGERS = {
     "beam_width": "beam_width",
     "runtime_top_k": "top_k",
+    "runtime_top_p_reset_ids": "top_p_reset_id",
     "seed": "seed",
     "min_tokens": "min_tokens",
     "no_repeat_ngram_size": "no_repeat_ngram_size",
@@ -35,10 +39,13 @@ SAMPLING_INTEGERS = {
 SAMPLING_NUMBERS = {
     "temperature": "temperature",
     "runtime_top_p": "top_p",
+    "runtime_top_p_decay": "top_p_decay",
+    "runtime_top_p_min": "top_p_min",
     "repetition_penalty": "repetition_penalty",
     "presence_penalty": "presence_penalty",
     "frequency_penalty": "frequency_penalty",
     "len_penalty": "len_penalty",
+    "beam_search_diversity_rate": "beam_search_diversity_rate",
 }
 
 
@@ -62,6 +69,7 @@ def request_from_tensors(
         RequestRefusedError: a tensor is missing, has the wrong shape, or is not a word list.
     """
     input_ids = _prompt(tensors)
+    _check_num_return_sequences(tensors)
     return EngineRequest(
         request_id=request_id,
         input_ids=input_ids,
@@ -70,7 +78,9 @@ def request_from_tensors(
         pad_id=_integer(tensors, "pad_id", 0),
         stop_words=_words(tensors, "stop_words_list"),
         bad_words=_words(tensors, "bad_words_list"),
+        embedding_bias=_bias(tensors),
         sampling=_sampling(tensors),
+        return_log_probs=_flag(tensors, "return_log_probs"),
         streaming=_flag(tensors, "streaming"),
         exclude_input_in_output=_flag(tensors, "exclude_input_in_output", exclude_input_in_output),
     )
@@ -92,22 +102,54 @@ def tensors_from_event(
     """Build the outputs of one response from an event without error.
 
     Returns:
-        `output_ids` INT32 [1, beams, longest], `sequence_length` INT32 [1, beams], and the
-        `counts` asked for, INT32 [1, 1]. `num_output_tokens` counts this response over all beams.
+        `output_ids` INT32 [1, beams, longest], `sequence_length` INT32 [1, beams], the `counts`
+        asked for, INT32 [1, 1], and with log-probabilities in the event `cum_log_probs` FP32
+        [1, beams] and `output_log_probs` FP32 [1, beams, longest generated]. `num_output_tokens`
+        counts this response over all beams.
     """
     beams = event.output_ids
     lengths = [len(tokens) for tokens in beams]
-    output_ids = np.full((1, len(beams), max(lengths)), PADDING_ID, dtype=np.int32)
-    for beam, tokens in enumerate(beams):
-        output_ids[0, beam, : len(tokens)] = tokens
     outputs: dict[str, Tensor] = {
-        "output_ids": output_ids,
+        "output_ids": _padded(beams, np.int32),
         "sequence_length": np.array([lengths], dtype=np.int32),
     }
     numbers = {"num_input_tokens": len(request.input_ids), "num_output_tokens": sum(lengths)}
     for name in counts:
         outputs[name] = np.array([[numbers[name]]], dtype=np.int32)
+    if event.log_probs is not None:
+        outputs |= _log_prob_tensors(event.log_probs)
     return outputs
+
+
+def tensors_from_perf_metrics(metrics: PerfMetrics) -> dict[str, Tensor]:
+    """Build the outputs that `return_perf_metrics` adds, each of shape [1, 1].
+
+    Times INT64 and counts INT32 as in `PerfMetrics`; draft tokens are 0, for there is no drafting.
+    """
+    numbers = {
+        name: np.int64(value) if name.endswith("_ns") else np.int32(value)
+        for name, value in asdict(metrics).items()
+    }
+    drafting = {
+        "acceptance_rate": np.float32(0),
+        "total_accepted_draft_tokens": np.int32(0),
+        "total_draft_tokens": np.int32(0),
+    }
+    return {name: np.array([[number]]) for name, number in (numbers | drafting).items()}
+
+
+def _padded(rows: Sequence[Sequence[float]], dtype: type[np.generic]) -> Tensor:
+    padded = np.full((1, len(rows), max(map(len, rows))), PADDING, dtype=dtype)
+    for i, row in enumerate(rows):
+        padded[0, i, : len(row)] = row
+    return padded
+
+
+def _log_prob_tensors(beams: list[BeamLogProbs]) -> dict[str, Tensor]:
+    return {
+        "cum_log_probs": np.array([[beam.cumulative for beam in beams]], dtype=np.float32),
+        "output_log_probs": _padded([beam.tokens for beam in beams], np.float32),
+    }
 
 
 def _prompt(tensors: Tensors) -> list[int]:
@@ -132,6 +174,27 @@ def _sampling(tensors: Tensors) -> SamplingConfig:
         if name in tensors:
             values[field] = _number(tensors, name)
     return SamplingConfig(**values)
+
+
+def _bias(tensors: Tensors) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
+    """Read FP32 [1, n]; a copy, for the tensor's memory is the server's."""
+    tensor = tensors.get("embedding_bias")
+    if tensor is None or tensor.size == 0:
+        return None
+    if tensor.ndim != 2 or tensor.shape[0] != 1:
+        raise RequestRefusedError(
+            f"embedding_bias has shape {list(tensor.shape)}; send [1, vocabulary size]"
+        )
+    return np.array(tensor[0], dtype=np.float32)
+
+
+def _check_num_return_sequences(tensors: Tensors) -> None:
+    count = _integer(tensors, "num_return_sequences", 1)
+    if count != 1:
+        raise RequestRefusedError(
+            f"num_return_sequences is {count}; the engine returns one sequence a request:"
+            " send as many requests, each with a seed of its own"
+        )
 
 
 def _words(tensors: Tensors, name: str) -> list[list[int]]:

@@ -3,7 +3,18 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from reference_engine.interface import EngineRequest, RequestRefusedError, SamplingConfig
+
+FINITE = (
+    "temperature",
+    "top_p",
+    "len_penalty",
+    "presence_penalty",
+    "frequency_penalty",
+    "beam_search_diversity_rate",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +38,23 @@ def validate(request: EngineRequest, limits: Limits) -> None:
         _refuse("request_output_len", request.request_output_len, "must be greater than 0")
     if not -1 <= request.end_id < limits.vocab_size:
         _refuse("end_id", request.end_id, f"must be in [-1, {limits.vocab_size}); -1 means none")
+    _check_bias(request, limits)
     _check_sampling(request.sampling, limits)
+
+
+def _check_bias(request: EngineRequest, limits: Limits) -> None:
+    bias = request.embedding_bias
+    if bias is None:
+        return
+    if len(bias) > limits.vocab_size:
+        raise RequestRefusedError(
+            f"embedding_bias has {len(bias)} entries; send at most one for each of the"
+            f" {limits.vocab_size} tokens of the vocabulary"
+        )
+    if not (bias < np.inf).all():
+        raise RequestRefusedError(
+            "embedding_bias holds NaN or +inf; send numbers, or -inf to ban a token"
+        )
 
 
 def _check_prompt(request: EngineRequest, limits: Limits) -> None:
@@ -66,7 +93,7 @@ def _check_sampling(sampling: SamplingConfig, limits: Limits) -> None:
             sampling.beam_width,
             f"must be in [1, {limits.max_beam_width}], the engine's max_beam_width",
         )
-    for name in ("temperature", "top_p", "len_penalty", "presence_penalty", "frequency_penalty"):
+    for name in FINITE:
         if not math.isfinite(getattr(sampling, name)):
             _refuse(name, getattr(sampling, name), "must be a finite number")
     for name in ("temperature", "top_k", "min_tokens", "no_repeat_ngram_size", "len_penalty"):
@@ -74,6 +101,12 @@ def _check_sampling(sampling: SamplingConfig, limits: Limits) -> None:
             _refuse(name, getattr(sampling, name), "must not be negative")
     if sampling.top_p > 1:
         _refuse("top_p", sampling.top_p, "must not be greater than 1")
+    for name in ("top_p_decay", "top_p_min"):
+        if not 0 < getattr(sampling, name) <= 1:
+            _refuse(name, getattr(sampling, name), "must be greater than 0 and at most 1")
+    reset_id = sampling.top_p_reset_id
+    if reset_id is not None and not 0 <= reset_id < limits.vocab_size:
+        _refuse("top_p_reset_id", reset_id, f"must be in [0, {limits.vocab_size})")
     if not 0 < sampling.repetition_penalty < math.inf:
         _refuse("repetition_penalty", sampling.repetition_penalty, "must be greater than 0")
     if sampling.early_stopping not in (0, 1, 2):

@@ -9,10 +9,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from socket import socket
 from types import FrameType
-
-import uvicorn
 
 from build_engines.assemble import COMMITTED, assemble_reference
 from build_engines.engine_config import EngineError, read_engine
@@ -23,7 +20,9 @@ from launcher.installation import InstallationError
 from launcher.ports import PortTakenError, TritonPorts, require_free
 from launcher.server import TritonServer, TritonStartError
 from shim.app import create_app
-from shim.settings import Settings
+from shim.operations import logs
+from shim.server import ShimServer
+from shim.settings import Settings, SettingsError, read_settings
 
 RUN_DIRECTORY = Path(".run")
 DEFAULT_MODEL = "stablelm-zephyr-3b"
@@ -33,20 +32,10 @@ WATCH_SECONDS = 0.5
 logger = logging.getLogger("serve")
 
 
-class Shim(uvicorn.Server):
-    """A uvicorn server that says when it is up."""
-
-    async def startup(self, sockets: list[socket] | None = None) -> None:
-        """Listen, then print where."""
-        await super().startup(sockets)
-        if self.started:
-            print(f"ready: http://{self.config.host}:{self.config.port}", flush=True)
-
-
 class Supervisor(threading.Thread):
     """Starts a tritonserver again when it ends; gives up when it does not load any more."""
 
-    def __init__(self, triton: TritonServer, shim: Shim):
+    def __init__(self, triton: TritonServer, shim: ShimServer):
         super().__init__(name="triton-supervisor", daemon=True)
         self.failure: Exception | None = None
         self._triton = triton
@@ -82,7 +71,6 @@ def main() -> int:
     """Serve until told to stop; returns the exit code."""
     arguments = parse_arguments()
     signal.signal(signal.SIGTERM, _raise_system_exit)
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
     ports = TritonPorts(
         grpc=arguments.triton_grpc_port,
         http=arguments.triton_http_port,
@@ -96,15 +84,18 @@ def main() -> int:
         require_free(TRITON_HOST, ports.metrics, "TRITON_METRICS_PORT")
         repository = model_repository(arguments, run_directory / "model_repository")
         ranks = world_size(repository)
+        settings = shim_settings(arguments, ports)
+        logs.install(settings.log_level)
         with TritonServer(repository.path, run_directory, ports, ranks) as triton:
             print(f"loading models; the log is {triton.log_path}", flush=True)
             triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
-            return serve(arguments, triton)
+            return serve(settings, triton)
     except (
         EngineError,
         InstallationError,
         PortTakenError,
         RepositoryError,
+        SettingsError,
         TritonStartError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -149,23 +140,25 @@ def world_size(repository: ModelRepository) -> int:
     return read_engine(Path(engine)).pretrained_config.mapping.world_size if engine else 1
 
 
-def serve(arguments: argparse.Namespace, triton: TritonServer) -> int:
-    """Run the shim, and Triton under it, until told to stop."""
+def shim_settings(arguments: argparse.Namespace, ports: TritonPorts) -> Settings:
+    """Return the shim's settings; what the command line does not say is read as always."""
     names = [arguments.model] if arguments.model else list(load_catalog())
-    settings = Settings(
-        triton_address=triton.grpc_address,
+    return read_settings(
+        host=arguments.host,
+        port=arguments.port,
+        triton_addresses=[f"{TRITON_HOST}:{ports.grpc}"],
         models=dict.fromkeys(names, "ensemble"),
         default_model=arguments.model or DEFAULT_MODEL,
     )
-    shim = Shim(
-        uvicorn.Config(
-            create_app(settings), host=arguments.host, port=arguments.port, log_level="warning"
-        )
-    )
+
+
+def serve(settings: Settings, triton: TritonServer) -> int:
+    """Run the shim, and Triton under it, until told to stop."""
+    shim = ShimServer(create_app(settings))
     supervisor = Supervisor(triton, shim)
     supervisor.start()
     try:
-        shim.run()
+        shim.run(sockets=[shim.listen()])
     finally:
         supervisor.stop()
     if supervisor.failure is not None:

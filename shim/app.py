@@ -1,15 +1,36 @@
-"""The application: routes, error replies, and the clients they share."""
+"""The application: routes, what stands before them, and the clients they share."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
-from shim import health, predict, welcome, zephyr
+from shim import gpu_stats, health, openai_routes, predict, welcome, zephyr
+from shim.error_responses import error_responses
 from shim.errors import install_error_handlers
+from shim.formatting import Formatter
+from shim.gates.api_keys import ApiKeys, Authentication
+from shim.gates.deadline import Deadline
+from shim.gates.drain import Drain, Lifecycle
+from shim.gates.rate_limit import RateLimit
 from shim.models import ServedModels
+from shim.operations import exposition
+from shim.operations.metrics import Metrics
+from shim.operations.observation import Observation
+from shim.operations.tracing import Tracing
 from shim.settings import Settings
+
+READABLE_HEADERS = [
+    "retry-after",
+    "x-finish-reason",
+    "x-request-id",
+    "x-usage-completion-tokens",
+    "x-usage-prompt-tokens",
+]
 
 
 class State(TypedDict):
@@ -17,25 +38,79 @@ class State(TypedDict):
 
     settings: Settings
     models: ServedModels
+    formatter: Formatter
+    metrics: Metrics
+    lifecycle: Lifecycle
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """Return the ASGI application of one deployment; Triton need not run yet."""
+class App(FastAPI):
+    """The ASGI application of one deployment; Triton need not run yet."""
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+        self.lifecycle = Lifecycle()
+        self._metrics = Metrics()
+        self._tracing = Tracing(settings.otlp_endpoint)
+        super().__init__(
+            title="Aeolus",
+            description="Language models on Triton, behind the predict APIs their users call "
+            "already.",
+            lifespan=App._lifespan,
+        )
+        for room in (welcome, gpu_stats, exposition):
+            self.include_router(room.router)
+        self.include_router(predict.router, responses=error_responses("truss"))
+        self.include_router(zephyr.router, responses=error_responses("zephyr"))
+        self.include_router(openai_routes.router, responses=error_responses("openai"))
+        self.include_router(health.router, responses=error_responses("truss", 404, 503))
+        install_error_handlers(self)
+        self._install_gates()
+
+    def _install_gates(self) -> None:
+        """Put them before the routes; a request passes the last one first."""
+        settings = self.settings
+        self.add_middleware(Deadline, max_seconds=settings.max_request_seconds)
+        self.add_middleware(
+            RateLimit, per_minute=settings.rate_limit_per_minute, burst=settings.rate_limit_burst
+        )
+        self.add_middleware(Authentication, keys=ApiKeys(settings.all_api_keys()))
+        self.add_middleware(Drain, lifecycle=self.lifecycle)
+        if settings.cors_origins:
+            self.add_middleware(
+                CORSMiddleware,
+                allow_origins=settings.cors_origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                expose_headers=READABLE_HEADERS,
+            )
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Observe all of it, the replies to unexpected errors included."""
+        return Observation(super().build_middleware_stack(), self._metrics, self._tracing.tracer)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
-        models = ServedModels.connect(settings)
+    async def _lifespan(self) -> AsyncIterator[State]:
+        models = ServedModels(self.settings, self._metrics, self._tracing.tracer)
+        await models.replicas.check()
+        checks = asyncio.create_task(
+            models.replicas.check_for_ever(self.settings.health_check_seconds),
+            name="check the health of every Triton",
+        )
         try:
-            yield State(settings=settings, models=models)
+            yield State(
+                settings=self.settings,
+                models=models,
+                formatter=Formatter(),
+                metrics=self._metrics,
+                lifecycle=self.lifecycle,
+            )
         finally:
-            await models.close()
+            checks.cancel()
+            await asyncio.gather(checks, return_exceptions=True)
+            await models.replicas.close()
+            await asyncio.to_thread(self._tracing.close)
 
-    app = FastAPI(
-        title="Aeolus",
-        description="Language models on Triton, behind the predict APIs their users call already.",
-        lifespan=lifespan,
-    )
-    for room in (welcome, predict, zephyr, health):
-        app.include_router(room.router)
-    install_error_handlers(app)
-    return app
+
+def create_app(settings: Settings) -> App:
+    """Return the ASGI application of one deployment."""
+    return App(settings)

@@ -1,7 +1,7 @@
 """Error replies, each in the shape of its API family.
 
 The predict routes answer as the Truss server does (basetenlabs/truss,
-truss/templates/server/common/errors.py), the Zephyr routes as FastAPI does.
+truss/templates/server/common/errors.py), the Zephyr routes as FastAPI does, OpenAI's as OpenAI.
 """
 
 import logging
@@ -13,14 +13,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from client import (
+    DeadlineExceededError,
     GenerationFailedError,
     InvalidRequestError,
     ServerBusyError,
     ServiceError,
 )
+from shim.openai_errors import is_openai_path, openai_error
 
 ZEPHYR_PREFIX = "/zephyr/"
 RETRY_AFTER_SECONDS = "1"
+DEADLINE_TEXT = "The request took longer than it may, and was stopped."
 CLIENT_CLOSED_REQUEST = 499  # the log's word for it; nobody is there to read the reply
 ERROR_SOURCE = "04"  # Truss: the error is the model server's
 CLIENT_ERROR_CODE = "700"
@@ -42,13 +45,13 @@ def error_reply(
 ) -> JSONResponse:
     """Return an error in the shape that clients of the requested path expect."""
     headers = dict(headers or {})
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
-        headers["retry-after"] = RETRY_AFTER_SECONDS
-    request_id = getattr(request.state, "request_id", None)
-    if request_id is not None:
-        headers["x-request-id"] = request_id
-    if request.url.path.startswith(ZEPHYR_PREFIX):
+    if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+        headers.setdefault("retry-after", RETRY_AFTER_SECONDS)
+    path = request.scope["path"]
+    if path.startswith(ZEPHYR_PREFIX):
         return JSONResponse({"detail": text}, status, headers)
+    if is_openai_path(path):
+        return JSONResponse(openai_error(status, text), status, headers)
     headers["x-baseten-error-source"] = ERROR_SOURCE
     headers["x-baseten-error-code"] = CLIENT_ERROR_CODE if status < 500 else SERVER_ERROR_CODE
     return JSONResponse({"error": text}, status, headers)
@@ -60,7 +63,10 @@ def status_and_text(error: ServiceError, request_id: str | None) -> tuple[int, s
         case InvalidRequestError():
             return 400, str(error)
         case ServerBusyError():
-            return 503, "The engine's queue is full; try again later."
+            logger.info("request %s: %s", request_id, error)
+            return 429, "Too many requests run or wait; try again later."
+        case DeadlineExceededError():
+            return 504, DEADLINE_TEXT
         case GenerationFailedError():
             logger.error("request %s failed: %s", request_id, error)
             return 500, f"Generation failed; the server's log says why, at request {request_id}."

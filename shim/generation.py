@@ -2,94 +2,112 @@
 
 import secrets
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
-from catalog import ModelEntry, PredictApi
+from catalog import GenerationDefaults, ModelEntry
 from client import GenerationRequest, Message
+from shim.generate_map import generate_map
 from shim.parameters import Parameters
+from shim.problems import InvalidParametersError, Problem, quote
 
-T = TypeVar("T")
-
-EARLY_STOPPING: dict[bool | str | None, int | None] = {None: None, False: 0, True: 1, "never": 2}
-"""Hugging Face's value -> TensorRT-LLM's (NVIDIA/TensorRT-LLM, executor.h, SamplingConfig)."""
+SEEDS = 2**64
+NATIVE = [row for row in generate_map().values() if row.category == "native"]
+LIMITED_BY_ENGINE = [row for row in NATIVE if row.only]
+READ = {row.name for row in NATIVE}
 
 
 def generation_request(parameters: Parameters, model: ModelEntry) -> GenerationRequest:
     """Translate checked parameters; what they leave open the model's README defaults decide."""
     api = model.predict
-    defaults = api.defaults
-    is_streamed = parameters.is_streamed(api)
-    repetition_penalty = _given(parameters.repetition_penalty, defaults.repetition_penalty)
-    no_repeat_ngram_size = _given(parameters.no_repeat_ngram_size, defaults.no_repeat_ngram_size)
-    return_full_text = not is_streamed and _given(parameters.return_full_text, api.return_full_text)
+    decoding = parameters.decoding(api)
+    values = (
+        _defaults(api.defaults)
+        | parameters.model_dump(include=READ, exclude_none=True)
+        | {
+            "max_new_tokens": parameters.token_limit(api),
+            "num_beams": parameters.beams(api),
+            # A reply that may be cut by time must be there before its end.
+            "stream": parameters.is_streamed(api) or parameters.max_time is not None,
+        }
+    )
+    if decoding == "sampling":
+        values.setdefault("seed", secrets.randbits(63))
+    is_full_text = parameters.is_full_text(api)
+    max_length = parameters.max_length or api.max_length
+    skip_special_tokens = parameters.skip_special_tokens
+    if skip_special_tokens is None:
+        skip_special_tokens = parameters.is_streamed(api) or api.skip_special_tokens
     request = GenerationRequest(
         text_input=parameters.prompt,
         messages=_messages(parameters, model),
-        stream=is_streamed,
-        max_tokens=parameters.token_limit(api),
-        max_length=min(_given(parameters.max_length, api.max_length), api.max_length),
-        min_tokens=parameters.min_new_tokens or None,
-        repetition_penalty=None if repetition_penalty == 1 else repetition_penalty,
-        no_repeat_ngram_size=no_repeat_ngram_size or None,
-        exclude_input_in_output=not return_full_text,
-        skip_special_tokens=_given(
-            parameters.skip_special_tokens, is_streamed or api.skip_special_tokens
-        ),
+        max_length=min(max_length, api.max_length),
+        exclude_input_in_output=not is_full_text,
+        skip_special_tokens=skip_special_tokens,
+        **_native_fields(values, decoding),
     )
-    return _with_decoding(request, parameters, api)
+    return replace(request, top_k=1) if decoding == "greedy" else request
 
 
-def _with_decoding(
-    request: GenerationRequest, parameters: Parameters, api: PredictApi
-) -> GenerationRequest:
-    """Add what makes the engine search beams, choose greedily, or sample.
-
-    The engine has no `do_sample`: it is greedy unless told otherwise, and what is not sent takes
-    values of its own, so sampling sends all that it depends on. The defaults of a beam search are
-    left to preprocessing, which knows what the engine behind it can be told.
-    """
-    num_beams = _num_beams(parameters, api)
-    if num_beams > 1:
-        return replace(
+def sequences_of(request: GenerationRequest, count: int) -> list[GenerationRequest]:
+    """Return the requests for `count` sequences; their seeds count up from the request's."""
+    return [
+        replace(
             request,
-            beam_width=num_beams,
-            length_penalty=parameters.length_penalty,
-            early_stopping=EARLY_STOPPING[parameters.early_stopping],
+            seed=None if request.seed is None else (request.seed + index) % SEEDS,
+            request_id=f"{request.request_id}-{index}" if index else request.request_id,
         )
-    temperature = _given(parameters.temperature, api.defaults.temperature)
-    top_p = _given(parameters.top_p, api.defaults.top_p)
-    do_sample = _given(parameters.do_sample, api.defaults.do_sample)
-    if not do_sample or temperature == 0 or top_p == 0:
-        return replace(request, top_k=1)
-    return replace(
-        request,
-        temperature=temperature,
-        top_k=_given(parameters.top_k, api.defaults.top_k),
-        top_p=top_p,
-        seed=_given(parameters.seed, secrets.randbits(63)),
-    )
+        for index in range(count)
+    ]
 
 
-def _num_beams(parameters: Parameters, api: PredictApi) -> int:
-    """Return the beams asked for, or the default where nothing asked for contradicts it."""
-    if parameters.num_beams is not None:
-        return parameters.num_beams
-    if parameters.do_sample or parameters.is_streamed(api):
-        return 1
-    return api.defaults.num_beams
+def is_limited_by_engine(request: GenerationRequest) -> bool:
+    """Whether a request has values that not every engine acts by."""
+    return any(getattr(request, str(row.becomes)) is not None for row in LIMITED_BY_ENGINE)
+
+
+def check_engine(request: GenerationRequest, engine: str) -> None:
+    """Refuse values that the engine behind a deployment would act against.
+
+    Args:
+        request: what would be sent.
+        engine: its name in the configuration of preprocessing.
+
+    Raises:
+        InvalidParametersError: 422 with every such value.
+    """
+    problems = []
+    for row in LIMITED_BY_ENGINE:
+        value = getattr(request, str(row.becomes))
+        only = row.only.get(engine)
+        if only is not None and value not in (None, only.value):
+            problems.append(Problem(row.name, f"{quote(value)} is refused: {only.reason}"))
+    if problems:
+        raise InvalidParametersError(problems)
+
+
+def _defaults(defaults: GenerationDefaults) -> dict[str, Any]:
+    return {name: value for name, value in defaults.model_dump().items() if name in READ}
+
+
+def _native_fields(values: dict[str, Any], decoding: str) -> dict[str, Any]:
+    return {
+        str(row.becomes): row.encode(values[row.name])
+        for row in NATIVE
+        if row.name in values
+        and row.when in ("always", decoding)
+        and not row.is_neutral(values[row.name])
+    }
 
 
 def _messages(parameters: Parameters, model: ModelEntry) -> list[Message] | None:
     if parameters.messages is not None:
         return [Message(role=turn.role, content=turn.content) for turn in parameters.messages]
     if parameters.user_message is not None and model.zephyr is not None:
-        system_message = _given(parameters.system_message, model.zephyr.system_message)
+        system_message = parameters.system_message
+        if system_message is None:
+            system_message = model.zephyr.system_message
         return [
             Message(role="system", content=system_message),
             Message(role="user", content=parameters.user_message),
         ]
     return None
-
-
-def _given(value: T | None, default: T) -> T:
-    return default if value is None else value

@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse
 
 from shim.errors import error_reply
 from shim.models import ServedModels
+from shim.openai_replies import model_object
 
 router = APIRouter(tags=["health"])
 
@@ -17,9 +18,11 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> Response:
-    """Answer 200 when Triton serves every model of this deployment, else 503."""
+    """Answer 200 while a Triton serves every model and no end of this process is near, else 503."""
     models: ServedModels = request.state.models
-    if await models.are_ready():
+    if request.state.lifecycle.is_draining:
+        return error_reply(request, 503, "This server is about to end.")
+    if models.replicas.are_ready:
         return JSONResponse({"status": "ready"})
     return error_reply(request, 503, "Triton can not be reached, or has not loaded every model.")
 
@@ -27,9 +30,12 @@ async def ready(request: Request) -> Response:
 @router.get("/v1/models/{model}")
 @router.get("/v1/models/{model}/loaded")
 async def model_ready(request: Request, model: str) -> Response:
-    """Answer 200 when one model is loaded, else 503, as the Truss server does."""
+    """Answer 200 when one model is loaded, else 503, as the Truss server does.
+
+    OpenAI's clients find their model object in the body.
+    """
     models: ServedModels = request.state.models
     served = models.of_request(request, model)
-    if await served.client.is_ready():
-        return JSONResponse({})
+    if served.client.is_ready:
+        return JSONResponse(model_object(served.entry.name))
     return error_reply(request, 503, f"Model with name {model} is not ready.")

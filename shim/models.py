@@ -1,14 +1,15 @@
 """The models that a deployment serves, and which of them a request means."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
 
 from fastapi import HTTPException, Request
+from opentelemetry.trace import Tracer
 
 from catalog import ModelEntry, load_catalog
-from client import TritonClient
+from shim.model_client import ModelClient
+from shim.operations.metrics import Metrics
+from shim.replicas import Replicas
 from shim.settings import Settings
 
 HOST_PREFIX = "model-"
@@ -20,39 +21,26 @@ class ServedModel:
     """A model, and the way to the ensemble that runs it."""
 
     entry: ModelEntry
-    client: TritonClient
+    client: ModelClient
 
 
 class ServedModels:
     """The served models by catalog name, in the order of the settings."""
 
-    def __init__(self, models: dict[str, ServedModel], default: str):
-        self._models = models
-        self._default = default
-
-    @classmethod
-    def connect(cls, settings: Settings) -> Self:
-        """Make one client for each ensemble; call with the event loop running."""
-        clients = {
-            ensemble: TritonClient(settings.triton_address, ensemble)
-            for ensemble in settings.models.values()
-        }
-        catalog = load_catalog()
-        return cls(
-            {
-                name: ServedModel(catalog[name], clients[ensemble])
-                for name, ensemble in settings.models.items()
-            },
-            settings.default_model,
+    def __init__(self, settings: Settings, metrics: Metrics, tracer: Tracer):
+        """Make the clients; call with the event loop running."""
+        self.replicas = Replicas(
+            settings.triton_addresses, settings.models.values(), metrics.triton_healthy
         )
-
-    async def close(self) -> None:
-        """Disconnect from Triton."""
-        await asyncio.gather(*(client.close() for client in self._clients()))
-
-    async def are_ready(self) -> bool:
-        """Whether Triton serves every ensemble."""
-        return all(await asyncio.gather(*(client.is_ready() for client in self._clients())))
+        catalog = load_catalog()
+        self._models = {
+            name: ServedModel(
+                catalog[name],
+                ModelClient(name, ensemble, settings, self.replicas, metrics, tracer),
+            )
+            for name, ensemble in settings.models.items()
+        }
+        self._default = settings.answers_by_default
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models.values())
@@ -90,6 +78,3 @@ class ServedModels:
         if name == CHOSEN_BY_HOST:
             return self.of_host(request.headers.get("host", ""))
         return self.named(name)
-
-    def _clients(self) -> set[TritonClient]:
-        return {model.client for model in self}

@@ -5,12 +5,19 @@ from dataclasses import replace
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from shim.body import read_json_object
+from shim.conflicts import check_sequences
 from shim.connection import while_connected
 from shim.documentation import predict_operation
-from shim.generation import generation_request
+from shim.generation import (
+    check_engine,
+    generation_request,
+    is_limited_by_engine,
+    sequences_of,
+)
 from shim.models import ServedModel, ServedModels
-from shim.parameters import read_parameters
 from shim.replies import json_reply, stream_form, stream_reply
+from shim.sequences import combine, complete_all, run
+from shim.validation import read_parameters
 
 router = APIRouter(tags=["predict"])
 
@@ -50,18 +57,27 @@ def _served(request: Request) -> ServedModels:
 
 async def _predict(request: Request, model: ServedModel) -> Response:
     body = await read_json_object(request, request.state.settings.max_body_bytes)
-    generation = generation_request(read_parameters(body, model.entry), model.entry)
-    request.state.request_id = generation.request_id
+    parameters = read_parameters(body, model.entry)
+    check_sequences(parameters, model.entry.predict)
+    generation = generation_request(parameters, model.entry)
+    if is_limited_by_engine(generation):
+        check_engine(generation, await model.client.engine())
     form = stream_form(request)
-    if generation.stream and form != "gathered":
-        chunks = model.client.stream(generation)
+    is_streamed = parameters.is_streamed(model.entry.predict)
+    if is_streamed and form != "gathered":
+        chunks = run(model.client.stream, generation, parameters.max_time)
         # Until the first chunk is there, a failure can still be told by the status.
         first = await while_connected(request, anext(chunks))
-        return stream_reply(form, first, chunks, generation.request_id)
-    completion = await while_connected(
-        request, model.client.complete(replace(generation, stream=False))
+        return stream_reply(form, first, chunks, request.state.request_id)
+    if parameters.max_time is None:
+        generation = replace(generation, stream=False)
+    count = parameters.num_return_sequences or 1
+    completions = await while_connected(
+        request,
+        complete_all(model.client.stream, sequences_of(generation, count), parameters.max_time),
     )
-    text = completion.text
+    texts = [completion.text for completion in completions]
+    answer = texts if count > 1 else texts[0]
     reply = model.entry.predict.reply
-    content = text if generation.stream or reply == "string" else {reply: text}
-    return json_reply(content, completion, generation.request_id)
+    content = answer if is_streamed or reply == "string" else {reply: answer}
+    return json_reply(content, combine(completions), request.state.request_id)

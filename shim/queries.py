@@ -1,8 +1,13 @@
 """The request bodies of the zephyr-7b-beta API; `None` means the README's default."""
 
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict
 
-from shim.parameters import Count, Temperature, Text, TokenLimit, TopP
+from shim.generate_map import generate_map
+from shim.parameters import Text
+
+TABLE = generate_map()
 
 
 class ZephyrQuery(BaseModel):
@@ -20,11 +25,11 @@ class RawQuery(ZephyrQuery):
 class SampledQuery(ZephyrQuery):
     """What each query may say of the sampling."""
 
-    max_new_tokens: TokenLimit | None = None
+    max_new_tokens: Annotated[int, TABLE["max_new_tokens"].bounds] | None = None
     do_sample: bool | None = None
-    temperature: Temperature | None = None
-    top_k: Count | None = None
-    top_p: TopP | None = None
+    temperature: Annotated[float, TABLE["temperature"].bounds] | None = None
+    top_k: Annotated[int, TABLE["top_k"].bounds] | None = None
+    top_p: Annotated[float, TABLE["top_p"].bounds] | None = None
 
 
 SAMPLING = set(SampledQuery.model_fields)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, Literal, NoReturn
 
@@ -14,7 +14,6 @@ from client import Completion, ServiceError, TextChunk
 from shim.errors import status_and_text
 
 StreamForm = Literal["text", "events", "gathered"]
-Encoder = Callable[[TextChunk, AsyncGenerator[TextChunk, None], str], AsyncGenerator[str, None]]
 
 JSON_TYPE = "application/json"
 EVENT_STREAM_TYPE = "text/event-stream"
@@ -58,36 +57,32 @@ def stream_reply(
     form: StreamForm, first: TextChunk, rest: AsyncGenerator[TextChunk, None], request_id: str
 ) -> StreamingResponse:
     """Return a reply that sends each chunk as it comes; it closes `rest` however it ends."""
+    headers = {"x-request-id": request_id, "x-usage-prompt-tokens": str(first.prompt_tokens)}
     if form == "events":
-        return _ChunkStream(_events, EVENT_STREAM_TYPE, first, rest, request_id)
-    return _ChunkStream(_raw_text, TEXT_STREAM_TYPE, first, rest, request_id)
+        return ClosingStream(_events(first, rest, request_id), rest, EVENT_STREAM_TYPE, headers)
+    return ClosingStream(_raw_text(first, rest, request_id), rest, TEXT_STREAM_TYPE, headers)
 
 
-class _ChunkStream(StreamingResponse):
+class ClosingStream(StreamingResponse):
+    """Sends text as it comes, and closes what it comes from however it ends."""
+
     def __init__(
         self,
-        encode: Encoder,
+        encoded: AsyncGenerator[str, None],
+        source: AsyncGenerator[Any, None],
         media_type: str,
-        first: TextChunk,
-        rest: AsyncGenerator[TextChunk, None],
-        request_id: str,
+        headers: dict[str, str],
     ):
-        self._chunks = rest
-        self._encoded = encode(first, rest, request_id)
-        super().__init__(
-            self._encoded,
-            # A charset parameter would not be what the Truss server sends.
-            headers={
-                "content-type": media_type,
-                "cache-control": "no-store",
-                "x-request-id": request_id,
-                "x-usage-prompt-tokens": str(first.prompt_tokens),
-            },
-        )
+        """Take the text, the generator that it is made from, and the reply's headers."""
+        self._encoded = encoded
+        self._source = source
+        # A charset parameter would not be what the Truss server sends.
+        fixed = {"content-type": media_type, "cache-control": "no-store"}
+        super().__init__(encoded, headers=fixed | headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Starlette cancels a stream when the client leaves, but closes no generator.
-        async with aclosing(self._chunks), aclosing(self._encoded):
+        """Send; Starlette cancels a stream when the client leaves, but closes no generator."""
+        async with aclosing(self._source), aclosing(self._encoded):
             await super().__call__(scope, receive, send)
 
 

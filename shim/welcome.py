@@ -6,6 +6,9 @@ from string import Template
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from starlette.routing import WebSocketRoute
+
+from shim import gpu_stats
 
 router = APIRouter(tags=["welcome"])
 page = Template((Path(__file__).parent / "welcome.html").read_text(encoding="utf-8"))
@@ -22,6 +25,11 @@ async def welcome(request: Request) -> HTMLResponse:
         (f"{method.upper()} {path}", operation["description"])
         for path, operations in request.app.openapi()["paths"].items()
         for method, operation in operations.items()
+    ]
+    routes += [
+        (f"WS {route.path}", (route.endpoint.__doc__ or "").strip())
+        for route in gpu_stats.router.routes
+        if isinstance(route, WebSocketRoute)
     ]
     return HTMLResponse(page.substitute(models=_rows(models), routes=_rows(routes)))
 

@@ -17,6 +17,7 @@ from shim.parameters import Parameters, Text
 from shim.queries import SAMPLING, CodeDocQuery, QueryModel, RawQuery, ZephyrQuery
 from shim.replies import json_reply
 
+PYTHON_NAMES = ("python", "python3", "py")
 WITHOUT_COMMENTS = " Do not include comments."
 MESSAGE_EXAMPLES = {"message": {"user_message": "What is a zephyr?", "max_new_tokens": 256}}
 CODE_EXAMPLES = {"code": {"code": "def add(a, b): return a + b", "include_comments": True}}
@@ -60,7 +61,7 @@ async def system_message(request: Request) -> Response:
 
 @router.post("/code-doc", openapi_extra=json_body(CodeDocQuery, CODE_EXAMPLES))
 async def code_doc(request: Request) -> Response:
-    """Document code in markdown."""
+    """Document code in markdown; Python code is formatted by black before."""
     model, app = _zephyr(request)
     query = await _read(request, CodeDocQuery)
     language = app.language if query.language is None else query.language
@@ -68,7 +69,11 @@ async def code_doc(request: Request) -> Response:
     comments = app.include_comments if query.include_comments is None else query.include_comments
     if not comments:
         system += WITHOUT_COMMENTS
-    parameters = _parameters(system, query.code, app.code_doc, query)
+    is_python = language.strip().lower() in PYTHON_NAMES
+    code = query.code
+    if is_python:
+        code = await while_connected(request, request.state.formatter.format(code))
+    parameters = _parameters(system, code, app.code_doc, query)
     return await _answer(request, model, parameters)
 
 
@@ -142,5 +147,4 @@ async def _answer(request: Request, model: ServedModel, parameters: Parameters) 
 
 async def _complete(request: Request, model: ServedModel, parameters: Parameters) -> Completion:
     generation = generation_request(parameters, model.entry)
-    request.state.request_id = generation.request_id
     return await while_connected(request, model.client.complete(generation))

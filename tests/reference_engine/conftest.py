@@ -19,7 +19,7 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 
 
 def _serve(checkpoint: Path) -> Iterator[Served]:
-    engine = ReferenceEngine(checkpoint, max_batch_size=16, max_beam_width=4)
+    engine = ReferenceEngine(checkpoint, max_batch_size=16, max_beam_width=4, dtype="float32")
     yield Served(engine, Oracle(checkpoint))
     engine.shutdown()
 

@@ -86,8 +86,9 @@ def test_half_precision_serves_too(checkpoint: Path, dtype: str) -> None:
         ({"max_seq_len": 513}, r"max_seq_len is 513; it must be in \[2, 512\]"),
         ({"max_beam_width": 3, "max_batch_size": 2}, "max_beam_width is 3"),
         ({"max_batch_size": 0}, "max_beam_width is 1"),
+        ({"max_tokens_in_paged_kv_cache": 31}, "max_tokens_in_paged_kv_cache is 31"),
         ({"max_queue_size": -1}, "max_queue_size is -1"),
-        ({"dtype": "int8"}, "dtype is 'int8'; use one of float32, bfloat16, float16"),
+        ({"dtype": "int8"}, "dtype is 'int8'; use one of auto, float32, bfloat16, float16"),
     ],
 )
 def test_limits_that_contradict_the_model_or_each_other_are_refused(

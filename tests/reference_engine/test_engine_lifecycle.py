@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_harness import Replies, Served, ask, request
 
@@ -17,7 +18,9 @@ from reference_engine.interface import (
     RequestRefusedError,
     TokenEvent,
 )
-from reference_engine.step_loop import PREFILL_TOKENS_PER_STEP
+from reference_engine.model_runner import ModelRunner
+from reference_engine.scheduler import Scheduler
+from reference_engine.step_loop import MAX_PREFILL_TOKENS_BESIDE_STREAMS
 
 PROMPT = [3, 1, 4, 1, 5]
 LONG = 500
@@ -83,8 +86,8 @@ def test_cancelling_without_streaming_returns_the_tokens_so_far(small: Reference
     held, replies = hold(small), Replies()
     small.submit(request(PROMPT, LONG, request_id="whole"), replies)
     held.release.set()
-    while small.statistics().kv_cache_tokens_used < 2 * (len(PROMPT) + 10):
-        time.sleep(0.001)
+    for _ in range(10):
+        held.replies.next()
     small.cancel("whole")
     assert 0 < len(replies.beams()[0]) < LONG
 
@@ -102,7 +105,7 @@ def test_cancelling_a_queued_request_ends_it_while_others_run(small: ReferenceEn
 def test_cancelling_in_the_middle_of_a_long_prompt_leaves_nothing_behind(
     small: ReferenceEngine,
 ) -> None:
-    prompt = [7] * (2 * PREFILL_TOKENS_PER_STEP - 4)
+    prompt = [7] * (2 * MAX_PREFILL_TOKENS_BESIDE_STREAMS - 4)
     held, halfway = hold(small), Replies()
     held.on_next = lambda: small.cancel("halfway")  # after the first chunk, before the second
     small.submit(request(prompt, 4, request_id="halfway", beam_width=1), halfway)
@@ -110,7 +113,7 @@ def test_cancelling_in_the_middle_of_a_long_prompt_leaves_nothing_behind(
     assert halfway.beams() == [[]]
     small.cancel("held")
     wait_until_idle(small)
-    assert small.statistics().kv_cache_tokens_used == 0
+    assert small.statistics().kv_cache_blocks_used == 0
     assert len(ask(small, request(prompt, 4))[0]) == 4
 
 
@@ -162,12 +165,13 @@ def test_statistics_count_and_return_to_zero(small: ReferenceEngine) -> None:
     busy = small.statistics()
     assert (busy.scheduled, busy.waiting, busy.active) == (1, 2, 3)
     assert busy.max_requests == 2
-    assert len(PROMPT) <= busy.kv_cache_tokens_used < busy.kv_cache_tokens_max == 2 * 512
+    assert busy.kv_cache_blocks_max == 2 * 512 // busy.kv_cache_tokens_per_block
+    assert busy.kv_cache_blocks_used == -(-(len(PROMPT) + LONG) // busy.kv_cache_tokens_per_block)
     held.release.set()
     small.cancel("held")
     wait_until_idle(small)
     idle = small.statistics()
-    assert (idle.scheduled, idle.waiting, idle.kv_cache_tokens_used) == (0, 0, 0)
+    assert (idle.scheduled, idle.waiting, idle.kv_cache_blocks_used) == (0, 0, 0)
 
 
 def test_a_beam_search_waits_for_all_its_rows_and_is_not_overtaken(
@@ -235,6 +239,27 @@ def test_after_shutdown_a_request_is_refused_and_a_second_shutdown_is_harmless(
         engine.submit(request(PROMPT), Replies())
 
 
+def test_a_failed_forward_pass_ends_its_requests_and_the_engine_goes_on(
+    small: ReferenceEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running, beside, waiting = hold(small), Replies(), Replies()
+    small.submit(request(PROMPT, LONG), beside)
+    small.submit(request(PROMPT, 4), waiting)
+    forward = ModelRunner.forward
+
+    def out_of_memory(*_: object) -> None:
+        monkeypatch.setattr(ModelRunner, "forward", forward)
+        raise MemoryError("no memory left")
+
+    monkeypatch.setattr(ModelRunner, "forward", out_of_memory)
+    running.release.set()
+    for replies in (running.replies, beside):
+        assert "no memory left" in str(replies.final().error)
+    assert len(waiting.beams()[0]) == 4
+    wait_until_idle(small)
+    assert small.statistics().kv_cache_blocks_used == 0
+
+
 def test_when_the_step_loop_dies_every_request_hears_of_it(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,16 +267,16 @@ def test_when_the_step_loop_dies_every_request_hears_of_it(
     running, waiting = hold(engine), Replies()
     engine.submit(request(PROMPT), waiting)
 
-    def out_of_memory(*_: object) -> None:
-        raise MemoryError("no memory left")
+    def broken(*_: object) -> None:
+        raise RuntimeError("a broken scheduler")
 
-    monkeypatch.setattr("reference_engine.model_runner.ModelRunner.decode", out_of_memory)
+    monkeypatch.setattr(Scheduler, "running", broken)
     running.release.set()
     for replies in (running.replies, waiting):
         error = replies.final().error
         assert isinstance(error, EngineStoppedError)
-        assert "no memory left" in str(error)
-    with pytest.raises(EngineStoppedError, match="no memory left"):
+        assert "a broken scheduler" in str(error)
+    with pytest.raises(EngineStoppedError, match="a broken scheduler"):
         engine.submit(request(PROMPT), Replies())
     engine.shutdown()
 
@@ -264,6 +289,8 @@ REFUSED = [
     ({"request_output_len": 0}, "request_output_len is 0; it must be greater than 0"),
     ({"end_id": 512}, r"end_id is 512; it must be in \[-1, 512\)"),
     ({"end_id": -2}, "end_id is -2"),
+    ({"embedding_bias": np.zeros(513, np.float32)}, "embedding_bias has 513 entries"),
+    ({"embedding_bias": np.full(3, np.inf, np.float32)}, "embedding_bias holds NaN or \\+inf"),
     ({"stop_words": [[]]}, "stop_words holds a word without tokens"),
     ({"bad_words": [[700]]}, "bad_words holds token id 700"),
 ]
@@ -285,6 +312,11 @@ REFUSED_SAMPLING = [
     ({"len_penalty": -0.5}, "len_penalty is -0.5"),
     ({"early_stopping": 3}, "early_stopping is 3; it must be 0, 1 or 2"),
     ({"seed": -1}, "seed is -1"),
+    ({"top_p_decay": 0.0}, "top_p_decay is 0.0; it must be greater than 0 and at most 1"),
+    ({"top_p_decay": 1.5}, "top_p_decay is 1.5"),
+    ({"top_p_min": 0.0}, "top_p_min is 0.0"),
+    ({"top_p_reset_id": 512}, r"top_p_reset_id is 512; it must be in \[0, 512\)"),
+    ({"beam_search_diversity_rate": float("nan")}, "beam_search_diversity_rate is nan"),
 ]
 
 

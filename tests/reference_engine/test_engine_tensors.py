@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reference_engine.interface import (
+    BeamLogProbs,
     EngineRequest,
     RequestRefusedError,
     SamplingConfig,
@@ -32,6 +33,9 @@ samplings = st.builds(
     temperature=float32s,
     top_k=st.integers(0, 100),
     top_p=float32s,
+    top_p_decay=float32s,
+    top_p_min=float32s,
+    top_p_reset_id=st.integers(0, 100),
     seed=st.integers(0, 2**64 - 1),
     repetition_penalty=float32s,
     presence_penalty=float32s,
@@ -40,6 +44,7 @@ samplings = st.builds(
     no_repeat_ngram_size=st.integers(0, 10),
     len_penalty=float32s,
     early_stopping=st.integers(0, 2),
+    beam_search_diversity_rate=float32s,
 )
 requests = st.builds(
     EngineRequest,
@@ -51,6 +56,7 @@ requests = st.builds(
     stop_words=words,
     bad_words=words,
     sampling=samplings,
+    return_log_probs=st.booleans(),
     streaming=st.booleans(),
     exclude_input_in_output=st.booleans(),
 )
@@ -89,6 +95,9 @@ def tensors_of(request: EngineRequest) -> dict[str, Tensor]:
         "temperature": float32(sampling.temperature),
         "runtime_top_k": int32(sampling.top_k),
         "runtime_top_p": float32(sampling.top_p),
+        "runtime_top_p_decay": float32(sampling.top_p_decay),
+        "runtime_top_p_min": float32(sampling.top_p_min),
+        "runtime_top_p_reset_ids": int32(sampling.top_p_reset_id or 0),
         "seed": np.array([[sampling.seed]], dtype=np.uint64),
         "repetition_penalty": float32(sampling.repetition_penalty),
         "presence_penalty": float32(sampling.presence_penalty),
@@ -97,6 +106,8 @@ def tensors_of(request: EngineRequest) -> dict[str, Tensor]:
         "no_repeat_ngram_size": int32(sampling.no_repeat_ngram_size),
         "len_penalty": float32(sampling.len_penalty),
         "early_stopping": int32(sampling.early_stopping),
+        "beam_search_diversity_rate": float32(sampling.beam_search_diversity_rate),
+        "return_log_probs": flag(request.return_log_probs),
         "streaming": flag(request.streaming),
         "exclude_input_in_output": flag(request.exclude_input_in_output),
     }
@@ -133,6 +144,27 @@ def test_whether_the_prompt_is_echoed_by_default_is_the_adapters_choice() -> Non
     assert not request.exclude_input_in_output
     asked = {**MINIMAL, "exclude_input_in_output": flag(True)}
     assert request_from_tensors(asked, "", exclude_input_in_output=False).exclude_input_in_output
+
+
+def test_the_bias_is_a_copy_of_the_servers_memory() -> None:
+    tensor = np.array([[1, 2, 3]], dtype=np.float32)
+    bias = request_from_tensors({**MINIMAL, "embedding_bias": tensor}, "").embedding_bias
+    tensor[:] = 0
+    assert bias is not None
+    assert bias.tolist() == [1, 2, 3]
+
+
+def test_an_empty_bias_is_none() -> None:
+    tensors = {**MINIMAL, "embedding_bias": np.zeros((1, 0), np.float32)}
+    assert request_from_tensors(tensors, "").embedding_bias is None
+
+
+def test_log_probs_of_short_beams_are_padded() -> None:
+    beams = [BeamLogProbs(-3.0, [-1.0, -2.0]), BeamLogProbs(-0.5, [-0.5])]
+    event = TokenEvent([[4, 5], [6]], is_final=True, log_probs=beams)
+    outputs = tensors_from_event(event, EngineRequest("", [1], 5))
+    assert outputs["cum_log_probs"].tolist() == [[-3.0, -0.5]]
+    assert outputs["output_log_probs"].tolist() == [[[-1.0, -2.0], [-0.5, -1.0]]]
 
 
 def test_early_stopping_may_be_a_bool() -> None:

@@ -14,7 +14,7 @@ from shim.settings import Settings
 @pytest.fixture(scope="session")
 def settings() -> Settings:
     return Settings(
-        triton_address=f"127.0.0.1:{free_ports().grpc}",  # nothing listens there
+        triton_addresses=[f"127.0.0.1:{free_ports().grpc}"],  # nothing listens there
         models=dict.fromkeys(load_catalog(), "ensemble"),
         default_model="stablelm-zephyr-3b",
         max_body_bytes=10_000,

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import serve_shim
+from serving import serve_shim, wait_until_ready
 
 from build_engines.assemble import COMMITTED
 from launcher.ports import free_ports
@@ -41,6 +41,7 @@ def test_a_stream_that_breaks_looks_broken(tmp_path: Path) -> None:
         serve_shim(server.grpc_address) as shim_url,
     ):
         server.wait_until_ready(START_SECONDS)
+        wait_until_ready(shim_url)
         with (
             httpx.stream("POST", f"{shim_url}/predict", json=LONG, timeout=60) as raw,
             httpx.stream(

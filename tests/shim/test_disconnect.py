@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -84,4 +85,32 @@ def test_who_stays_is_not_disturbed_by_who_leaves(shim_url: str, triton: TritonS
             next(leaves.iter_raw())
         text += "".join(kept)
     assert text == alone
+    wait_for_active(triton, 0, 1)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_leaving_several_sequences_stops_them_all(
+    shim_url: str, triton: TritonServer, stream: bool
+) -> None:
+    wait_for_active(triton, 0, 10)
+    body = {
+        "model": "zephyr-7b-beta",
+        "messages": LONG["messages"],
+        "max_tokens": 3500,
+        "min_new_tokens": 3500,
+        "n": 3,
+        "stream": stream,
+    }
+    with (
+        suppress(httpx.ReadTimeout),
+        httpx.stream(
+            "POST",
+            f"{shim_url}/v1/chat/completions",
+            json=body,
+            timeout=httpx.Timeout(30, read=0.5),
+        ) as reply,
+    ):
+        received = reply.iter_raw()
+        assert next(received)
+        wait_for_active(triton, 3, 5)
     wait_for_active(triton, 0, 1)

@@ -5,6 +5,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from client import (
+    DeadlineExceededError,
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -164,7 +165,7 @@ def test_a_get_is_told_to_post(shim: TestClient, route: str) -> None:
     ("path", "key"),
     [
         ("/nothing", "error"),
-        ("/v1/models", "error"),
+        ("/v1/models/x/nothing", "error"),
         ("/environments/a/b/predict", "error"),
         ("/zephyr/nothing", "detail"),
     ],
@@ -250,7 +251,12 @@ UNAVAILABLE = "The model server can not be reached or is not ready; try again la
     ("error", "status", "text"),
     [
         (InvalidRequestError("top_p is 2"), 400, "top_p is 2"),
-        (ServerBusyError("queue"), 503, "The engine's queue is full; try again later."),
+        (ServerBusyError("queue"), 429, "Too many requests run or wait; try again later."),
+        (
+            DeadlineExceededError("1 s"),
+            504,
+            "The request took longer than it may, and was stopped.",
+        ),
         (ModelNotFoundError("secret"), 503, UNAVAILABLE),
         (ServerUnavailableError("secret"), 503, UNAVAILABLE),
         (

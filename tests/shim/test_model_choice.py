@@ -2,22 +2,24 @@ import asyncio
 
 import pytest
 from fastapi import HTTPException
+from opentelemetry.trace import NoOpTracer
 
 from shim.models import ServedModels
+from shim.operations.metrics import Metrics
 from shim.settings import Settings
 
 
 @pytest.fixture
 def models() -> ServedModels:
     settings = Settings(
-        triton_address="127.0.0.1:1",
+        triton_addresses=["127.0.0.1:1"],
         models={"mistral-7b": "mistral", "llama-2-70b": "llama", "zephyr-7b-beta": "mistral"},
         default_model="mistral-7b",
     )
 
     async def connect() -> ServedModels:
-        served = ServedModels.connect(settings)
-        await served.close()
+        served = ServedModels(settings, Metrics(), NoOpTracer())
+        await served.replicas.close()
         return served
 
     return asyncio.run(connect())
@@ -46,8 +48,3 @@ def test_a_label_of_a_model_that_is_not_served_is_not_found(models: ServedModels
         "Model 'llama-3-8b-instruct' is not served here; "
         "served: mistral-7b, llama-2-70b, zephyr-7b-beta"
     )
-
-
-def test_models_of_one_ensemble_share_its_client(models: ServedModels) -> None:
-    assert models.named("mistral-7b").client is models.named("zephyr-7b-beta").client
-    assert models.named("mistral-7b").client is not models.named("llama-2-70b").client

@@ -186,12 +186,12 @@ def test_models_are_ready(shim_url: str) -> None:
     for path in ("/v1/models/mistral-7b", "/v1/models/model", "/v1/models/mistral-7b/loaded"):
         reply = httpx.get(shim_url + path)
         assert reply.status_code == 200
-        assert reply.json() == {}
+        assert reply.json()["object"] == "model"
 
 
 def test_an_ensemble_that_triton_does_not_have_is_unavailable(triton: TritonServer) -> None:
     settings = Settings(
-        triton_address=triton.grpc_address,
+        triton_addresses=[triton.grpc_address],
         models={"mistral-7b": "missing"},
         default_model="mistral-7b",
     )

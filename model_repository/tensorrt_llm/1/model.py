@@ -31,6 +31,7 @@ class TritonPythonModel:
             Path(args["model_repository"]).parent / values["checkpoint_dir"],
             max_batch_size=int(values["max_num_sequences"]),
             max_seq_len=int(values["max_seq_len"]),
+            max_tokens_in_paged_kv_cache=int(values["max_tokens_in_paged_kv_cache"] or 0) or None,
             max_beam_width=int(values["max_beam_width"]),
             max_queue_size=int(values["max_queue_size"]),
             dtype=values["dtype"],
@@ -63,7 +64,10 @@ class TritonPythonModel:
             self._delivery.send(sender, None, FINAL)
             return
         call = EngineCall.from_tensors(
-            tensors, request.request_id() or uuid4().hex, self._exclude_input
+            tensors,
+            request.request_id() or uuid4().hex,
+            exclude_input_in_output=self._exclude_input,
+            requested=request.requested_output_names(),
         )
 
         def respond(event: TokenEvent) -> None:

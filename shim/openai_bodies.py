@@ -1,0 +1,146 @@
+"""The request bodies of OpenAI's API.
+
+Their own parameters are here and in openai_map.toml; every other one is read by the table of
+generate() parameters, so that a client may also send those (`extra_body` of OpenAI's own client).
+"""
+
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+
+from shim.generate_map import generate_map, openai_map
+from shim.generation import SEEDS
+from shim.parameters import REFUSED, Text, parameter_fields
+from shim.problems import (
+    MAX_REPORTED,
+    InvalidParametersError,
+    Problem,
+    describe,
+    refusals,
+    unknown_parameter,
+)
+
+# OpenAI's `n` and `echo` say the same.
+NOT_HERE = {"num_return_sequences", "return_full_text"}
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+OpenAIExtras: type[BaseModel] = create_model(
+    "OpenAIExtras", __base__=_Strict, **parameter_fields(openai_map())
+)
+"""What is taken from an OpenAI client, and without effect."""
+
+
+class StreamOptions(_Strict):
+    """What a stream tells besides its text."""
+
+    include_usage: bool | None = None
+    include_obfuscation: bool | None = None
+
+
+class TextPart(_Strict):
+    """One piece of a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class OpenAIMessage(_Strict):
+    """One turn of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty_fields(cls, content: Any) -> Any:
+        """A reply that a client sends back as a turn has fields for what it does not hold."""
+        if not isinstance(content, dict):
+            return content
+        return {name: value for name, value in content.items() if value not in (None, [])}
+
+    def as_turn(self) -> dict[str, str]:
+        """Return the turn as chat templates know it."""
+        content = self.content
+        if isinstance(content, list):
+            content = "".join(part.text for part in content)
+        return {"role": "system" if self.role == "developer" else self.role, "content": content}
+
+
+class OpenAIBody(_Strict):
+    """What both routes act on themselves."""
+
+    model: Text
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, generate_map()["num_return_sequences"].bounds] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=SEEDS)] | None = None
+
+
+class ChatBody(OpenAIBody):
+    """A conversation to continue."""
+
+    messages: Annotated[list[OpenAIMessage], Field(min_length=1)]
+    max_completion_tokens: Annotated[int, generate_map()["max_new_tokens"].bounds] | None = None
+
+
+class CompletionBody(OpenAIBody):
+    """Texts to continue as they stand."""
+
+    prompt: Text | Annotated[list[Text], Field(min_length=1)]
+    echo: bool | None = None
+
+    @property
+    def prompts(self) -> list[str]:
+        """The texts, also where there is one."""
+        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+
+
+AnyBody = TypeVar("AnyBody", bound=OpenAIBody)
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+
+def read_body(content: dict[str, Any], form: type[AnyBody]) -> tuple[AnyBody, dict[str, Any]]:
+    """Return a route's own parameters, and those that the table of generate() parameters reads.
+
+    Raises:
+        InvalidParametersError: with every problem.
+    """
+    content = {name: value for name, value in content.items() if value is not None}
+    problems = [*refusals(content, openai_map())]
+    known = form.model_fields.keys() | _acted_on()
+    problems += [
+        unknown_parameter(name, known)
+        for name in content
+        if name not in known and name not in REFUSED and name not in openai_map()
+    ]
+    others = {name: value for name, value in content.items() if name not in form.model_fields}
+    body = _checked(form, content, problems)
+    _checked(OpenAIExtras, content, problems)
+    if problems or body is None:
+        raise InvalidParametersError(problems[:MAX_REPORTED])
+    return body, {name: value for name, value in others.items() if name not in openai_map()}
+
+
+def _checked(
+    form: type[AnyModel], content: dict[str, Any], problems: list[Problem]
+) -> AnyModel | None:
+    """Return the fields of `form`; or None, with what is wrong with them among the problems."""
+    own = {name: value for name, value in content.items() if name in form.model_fields}
+    try:
+        return form.model_validate(own)
+    except ValidationError as error:
+        problems += map(describe, error.errors(include_url=False, include_input=False))
+        return None
+
+
+@cache
+def _acted_on() -> frozenset[str]:
+    tables = {**generate_map(), **openai_map()}
+    return frozenset(
+        name for name, row in tables.items() if row.category != "refused" and name not in NOT_HERE
+    )

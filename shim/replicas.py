@@ -1,0 +1,114 @@
+"""The Tritons behind the shim: which of them are ready, and which one has least to do."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from prometheus_client import Gauge
+
+from client import GenerationRequest, ServerUnavailableError, TextChunk, TritonClient
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Replica:
+    """One Triton: a client for each of its ensembles, and what is known of it."""
+
+    address: str
+    clients: dict[str, TritonClient]
+    is_healthy: bool = False
+    running: int = 0
+
+    async def check(self) -> bool:
+        """Ask whether it serves every ensemble; returns whether that has changed."""
+        was_healthy = self.is_healthy
+        self.is_healthy = all(
+            await asyncio.gather(*(client.is_ready() for client in self.clients.values()))
+        )
+        return self.is_healthy != was_healthy
+
+
+class Replicas:
+    """Runs requests on the healthy Triton that has the fewest."""
+
+    def __init__(self, addresses: Iterable[str], ensembles: Iterable[str], healthy: Gauge):
+        """Make the clients; call with the event loop running.
+
+        Args:
+            addresses: `host:port` of the gRPC service of each Triton.
+            ensembles: names of the ensembles that each of them serves.
+            healthy: shows the health of each address.
+        """
+        self._replicas = [
+            Replica(address, {name: TritonClient(address, name) for name in set(ensembles)})
+            for address in dict.fromkeys(addresses)
+        ]
+        self._gauge = healthy
+
+    @property
+    def are_ready(self) -> bool:
+        """Whether a request can be run."""
+        return any(replica.is_healthy for replica in self._replicas)
+
+    async def check(self) -> None:
+        """Ask every Triton whether it is ready."""
+        await asyncio.gather(*(self._check(replica) for replica in self._replicas))
+
+    async def check_for_ever(self, seconds: float) -> None:
+        """Ask again each time that `seconds` have passed."""
+        while True:
+            await asyncio.sleep(seconds)
+            await self.check()
+
+    async def close(self) -> None:
+        """Disconnect from every Triton."""
+        await asyncio.gather(
+            *(client.close() for each in self._replicas for client in each.clients.values())
+        )
+
+    async def engine(self, ensemble: str) -> str:
+        """Return the name of the engine behind an ensemble, which all Tritons have in common."""
+        return await self._by_load()[0].clients[ensemble].engine()
+
+    async def stream(
+        self,
+        ensemble: str,
+        request: GenerationRequest,
+        seconds: float | None,
+        headers: dict[str, str],
+    ) -> AsyncGenerator[TextChunk, None]:
+        """Run a request; until its first chunk, one Triton after the other that can be reached."""
+        order = self._by_load()
+        for replica in order:
+            is_begun = False
+            replica.running += 1
+            try:
+                chunks = replica.clients[ensemble].stream(request, timeout=seconds, headers=headers)
+                async with aclosing(chunks):
+                    async for chunk in chunks:
+                        is_begun = True
+                        yield chunk
+                return
+            except ServerUnavailableError as error:
+                self._mark_lost(replica)
+                if is_begun or replica is order[-1]:
+                    raise
+                logger.warning("%s: %s; trying another Triton", replica.address, error)
+            finally:
+                replica.running -= 1
+
+    async def _check(self, replica: Replica) -> None:
+        if await replica.check():
+            word = "is ready" if replica.is_healthy else "is not ready"
+            logger.warning("Triton at %s %s", replica.address, word)
+        self._gauge.labels(replica.address).set(replica.is_healthy)
+
+    def _by_load(self) -> list[Replica]:
+        return sorted(self._replicas, key=lambda each: (not each.is_healthy, each.running))
+
+    def _mark_lost(self, replica: Replica) -> None:
+        replica.is_healthy = False
+        self._gauge.labels(replica.address).set(False)

@@ -1,0 +1,70 @@
+"""The process around the application: it listens, says so, and ends without cutting anybody off."""
+
+import signal
+import socket
+import time
+from types import FrameType
+
+import uvicorn
+
+from shim.app import App
+
+KEEP_ALIVE_SECONDS = 75
+CUT_OFF_SECONDS = 5
+"""What is left of the requests after the drain is cancelled, and then has so long to end."""
+
+
+class ShimServer(uvicorn.Server):
+    """Serves one application until SIGTERM or SIGINT; a second signal ends it at once."""
+
+    def __init__(self, app: App):
+        self._app = app
+        self._drained_at: float | None = None
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host=app.settings.host,
+                port=app.settings.port,
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=CUT_OFF_SECONDS,
+            )
+        )
+
+    def listen(self) -> socket.socket:
+        """Return the socket to `run` with."""
+        listener = self.config.bind_socket()
+        # Connections inherit it. The kernel then ends one whose client has stopped reading; nothing
+        # above it can, as closing waits until all was sent.
+        listener.setsockopt(
+            socket.IPPROTO_TCP,
+            socket.TCP_USER_TIMEOUT,
+            1000 * self._app.settings.stalled_reader_seconds,
+        )
+        return listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then print where."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            print(f"ready: http://{host}:{port}", flush=True)  # noqa: T201 - scripts wait for it
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Refuse new requests; end when those that run are done, or their time is over."""
+        if self._drained_at is not None:
+            self.should_exit = True
+            self.force_exit = sig == signal.SIGINT
+            return
+        self._app.lifecycle.is_draining = True
+        self._drained_at = time.monotonic() + self._app.settings.drain_seconds
+
+    async def on_tick(self, counter: int) -> bool:
+        """End once drained."""
+        if self._drained_at is not None and (
+            self._app.lifecycle.running == 0 or time.monotonic() >= self._drained_at
+        ):
+            self.should_exit = True
+        return await super().on_tick(counter)

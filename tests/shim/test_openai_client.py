@@ -1,0 +1,207 @@
+"""The official client against a running shim."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import openai
+import pytest
+import requests
+from openai import OpenAI
+from openai.types.chat import ChatCompletionMessageParam
+
+from catalog import load_catalog
+
+pytestmark = pytest.mark.server
+
+CHAT = "zephyr-7b-beta"
+TEXT = "mistral-7b"
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is a zephyr?"}]
+
+
+@pytest.fixture(scope="module")
+def client(shim_url: str) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{shim_url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def predict(shim_url: str, model: str, **body: object) -> requests.Response:
+    return requests.post(f"{shim_url}/v1/models/{model}:predict", json=body, timeout=60)
+
+
+def test_a_chat_answers_as_predict_does(client: OpenAI, shim_url: str) -> None:
+    reply = client.chat.completions.create(
+        model=CHAT, messages=MESSAGES, max_completion_tokens=12, temperature=0
+    )
+    same = predict(shim_url, CHAT, messages=MESSAGES, max_new_tokens=12, temperature=0)
+    choice = reply.choices[0]
+    assert choice.message.role == "assistant"
+    assert choice.message.content == same.json()["response"]
+    assert choice.finish_reason == same.headers["x-finish-reason"] == "length"
+    assert (reply.object, reply.model) == ("chat.completion", CHAT)
+    assert reply.usage is not None
+    assert reply.usage.prompt_tokens == int(same.headers["x-usage-prompt-tokens"])
+    assert reply.usage.completion_tokens == 12
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + 12
+
+
+def test_a_reply_that_ends_by_itself_says_stop(client: OpenAI) -> None:
+    reply = client.chat.completions.create(model=CHAT, messages=MESSAGES, temperature=0)
+    assert reply.choices[0].finish_reason == "stop"
+
+
+def test_a_streamed_chat_is_the_plain_one_in_pieces(client: OpenAI) -> None:
+    plain = client.chat.completions.create(
+        model=CHAT, messages=MESSAGES, max_tokens=16, temperature=0
+    )
+    chunks = list(
+        client.chat.completions.create(
+            model=CHAT,
+            messages=MESSAGES,
+            max_tokens=16,
+            temperature=0,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    *pieces, last = chunks
+    assert pieces[0].choices[0].delta.role == "assistant"
+    text = "".join(chunk.choices[0].delta.content or "" for chunk in pieces)
+    assert text == plain.choices[0].message.content
+    reasons = [chunk.choices[0].finish_reason for chunk in pieces]
+    assert reasons == [None] * (len(pieces) - 1) + ["length"]
+    assert last.choices == []
+    assert last.usage == plain.usage
+    assert {chunk.id for chunk in chunks} == {chunks[0].id}
+
+
+def test_a_stream_ends_in_done_and_tells_no_usage_unasked(shim_url: str) -> None:
+    body = {"model": CHAT, "messages": MESSAGES, "max_tokens": 3, "stream": True}
+    reply = requests.post(f"{shim_url}/v1/chat/completions", json=body, timeout=60)
+    assert reply.headers["content-type"] == "text/event-stream"
+    *events, done, end = reply.text.split("\n\n")
+    assert (done, end) == ("data: [DONE]", "")
+    assert all(event.startswith("data: {") and "usage" not in event for event in events)
+
+
+def test_n_sequences_have_seeds_of_their_own(client: OpenAI) -> None:
+    def texts(seed: int, n: int) -> list[str | None]:
+        reply = client.chat.completions.create(
+            model=CHAT, messages=MESSAGES, max_tokens=12, temperature=4, top_p=1, seed=seed, n=n
+        )
+        assert [choice.index for choice in reply.choices] == list(range(n))
+        assert reply.usage is not None
+        assert reply.usage.completion_tokens <= 12 * n
+        return [choice.message.content for choice in reply.choices]
+
+    three = texts(7, 3)
+    assert len(set(three)) == 3
+    assert texts(8, 2) == three[1:]
+
+
+def test_streamed_sequences_come_together(client: OpenAI) -> None:
+    create: Callable[..., Any] = partial(
+        client.chat.completions.create,
+        model=CHAT,
+        messages=MESSAGES,
+        max_tokens=12,
+        temperature=4,
+        top_p=1,
+        seed=3,
+        n=3,
+    )
+    plain = create()
+    texts = ["", "", ""]
+    for chunk in create(stream=True, stream_options={"include_usage": True}):
+        for choice in chunk.choices:
+            texts[choice.index] += choice.delta.content or ""
+        usage = chunk.usage
+    assert texts == [choice.message.content for choice in plain.choices]
+    assert usage == plain.usage
+
+
+def test_a_completion_continues_the_text_as_it_stands(client: OpenAI, shim_url: str) -> None:
+    reply = client.completions.create(
+        model=TEXT, prompt="The wind", temperature=0, extra_body={"skip_special_tokens": False}
+    )
+    same = predict(
+        shim_url, TEXT, prompt="The wind", max_new_tokens=16, temperature=0, return_full_text=False
+    )
+    assert reply.choices[0].text == same.json()
+    assert reply.object == "text_completion"
+    assert reply.usage is not None
+    assert reply.usage.completion_tokens <= 16
+
+
+def test_each_prompt_of_a_list_has_its_choices(client: OpenAI) -> None:
+    prompts = ["The wind", "A zephyr is a gentle"]
+    alone = [
+        client.completions.create(model=TEXT, prompt=prompt, temperature=0, max_tokens=5)
+        for prompt in prompts
+    ]
+    together = client.completions.create(
+        model=TEXT, prompt=prompts, temperature=0, max_tokens=5, n=2, echo=True
+    )
+    assert [choice.index for choice in together.choices] == [0, 1, 2, 3]
+    assert [choice.text for choice in together.choices] == [
+        prompt + reply.choices[0].text
+        for prompt, reply in zip(prompts, alone, strict=True)
+        for _ in range(2)
+    ]
+    assert together.usage is not None
+    usages = [reply.usage for reply in alone if reply.usage is not None]
+    assert together.usage.prompt_tokens == sum(usage.prompt_tokens for usage in usages)
+    assert together.usage.completion_tokens == 2 * sum(each.completion_tokens for each in usages)
+
+
+def test_a_streamed_echo_begins_with_the_prompt(client: OpenAI) -> None:
+    chunks = client.completions.create(
+        model=TEXT, prompt="The wind", max_tokens=3, echo=True, stream=True
+    )
+    assert "".join(chunk.choices[0].text for chunk in chunks).startswith("The wind")
+
+
+def test_generate_parameters_travel_in_the_extra_body(client: OpenAI, shim_url: str) -> None:
+    reply = client.chat.completions.create(
+        model=CHAT,
+        messages=MESSAGES,
+        max_tokens=12,
+        extra_body={"num_beams": 3, "repetition_penalty": 1.2},
+    )
+    same = predict(
+        shim_url,
+        CHAT,
+        messages=MESSAGES,
+        max_new_tokens=12,
+        num_beams=3,
+        repetition_penalty=1.2,
+    )
+    assert reply.choices[0].message.content == same.json()["response"]
+
+
+def test_the_served_models_are_listed(client: OpenAI) -> None:
+    assert {model.id for model in client.models.list()} == set(load_catalog())
+    assert client.models.retrieve(CHAT).id == CHAT
+
+
+def test_a_refusal_names_the_parameter(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError) as raised:
+        client.chat.completions.create(
+            model=CHAT,
+            messages=MESSAGES,
+            tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}],
+        )
+    error = raised.value
+    assert (error.param, error.type) == ("tools", "invalid_request_error")
+    assert "were not trained to call tools" in error.message
+
+
+def test_what_only_the_engine_side_can_refuse_is_a_bad_request_too(client: OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="the prompt has"):
+        client.completions.create(model=TEXT, prompt="wind " * 6000)
+
+
+def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as raised:
+        client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
+    assert raised.value.code == "model_not_found"

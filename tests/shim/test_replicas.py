@@ -1,0 +1,121 @@
+"""Several Tritons: one is enough, and one that comes back is used again."""
+
+import json
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from serving import serve_shim, shim_server, wait_until_ready
+
+from build_engines.assemble import COMMITTED
+from launcher.ports import free_ports
+from launcher.server import TritonServer
+
+pytestmark = pytest.mark.server
+
+QUESTION: dict[str, Any] = {
+    "messages": [{"role": "user", "content": "What is a zephyr?"}],
+    "stream": False,
+    "do_sample": False,
+}
+LONG = QUESTION | {"stream": True, "max_new_tokens": 1000, "min_new_tokens": 1000}
+
+
+def healthy(url: str) -> dict[str, float]:
+    lines = httpx.get(f"{url}/metrics").text.splitlines()
+    found = [each.split() for each in lines if each.startswith("aeolus_triton_healthy{")]
+    return {name.split('"')[1]: float(value) for name, value in found}
+
+
+def test_one_triton_of_two_is_enough_and_the_other_one_may_come_back(
+    triton: TritonServer, tmp_path: Path
+) -> None:
+    ports = free_ports()
+    other = f"127.0.0.1:{ports.grpc}"
+    with serve_shim(f"{other},{triton.grpc_address}") as url:
+        assert healthy(url) == {other: 0, triton.grpc_address: 1}
+        assert httpx.post(f"{url}/predict", json=QUESTION, timeout=60).status_code == 200
+        with TritonServer(COMMITTED.path, tmp_path, ports) as second:
+            second.wait_until_ready(60)
+            wait_for_health(url, {other: 1, triton.grpc_address: 1})
+            with (
+                httpx.stream("POST", f"{url}/predict", json=LONG, timeout=60) as one,
+                httpx.stream("POST", f"{url}/predict", json=LONG, timeout=60) as two,
+            ):
+                texts = [one.iter_text(), two.iter_text()]
+                for each in texts:
+                    next(each)
+                process = second._process
+                assert process is not None
+                process.kill()
+                broken = [is_broken(each) for each in texts]
+                assert sorted(broken) == [False, True]  # the requests were shared out
+            for _ in range(3):
+                assert httpx.post(f"{url}/predict", json=QUESTION, timeout=60).status_code == 200
+            assert healthy(url) == {other: 0, triton.grpc_address: 1}
+            assert httpx.get(f"{url}/health/ready").status_code == 200
+
+
+def is_broken(text: Any) -> bool:
+    try:
+        list(text)
+    except httpx.RemoteProtocolError:
+        return True
+    return False
+
+
+def wait_for_health(url: str, expected: dict[str, float]) -> None:
+    for _ in range(200):
+        if healthy(url) == expected:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError(healthy(url))
+
+
+def test_a_drain_lets_finish_what_runs_and_takes_nothing_new(triton: TritonServer) -> None:
+    with shim_server(triton.grpc_address) as (server, url):
+        wait_until_ready(url)
+        with httpx.stream(
+            "POST",
+            f"{url}/predict",
+            json=LONG,
+            headers={"accept": "text/event-stream"},
+            timeout=60,
+        ) as running:
+            events = running.iter_lines()
+            next(events)
+            server.handle_exit(signal.SIGTERM, None)
+            assert httpx.get(f"{url}/health/ready").status_code == 503
+            assert httpx.get(f"{url}/health/live").status_code == 200
+            refused = httpx.post(f"{url}/predict", json=QUESTION)
+            assert refused.status_code == 503
+            assert refused.headers["retry-after"]
+            last = [line for line in events if line][-1]
+        assert json.loads(last.removeprefix("data: "))["usage"]["completion_tokens"] == 1000
+        for _ in range(100):
+            if not is_listening(url):
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError("the server has not ended")
+
+
+def is_listening(url: str) -> bool:
+    try:
+        httpx.get(f"{url}/health/live")
+    except httpx.ConnectError:
+        return False
+    return True
+
+
+def test_a_drain_ends_at_its_limit(triton: TritonServer) -> None:
+    with shim_server(triton.grpc_address, drain_seconds=0.3) as (server, url):
+        wait_until_ready(url)
+        endless = LONG | {"max_new_tokens": 4000, "min_new_tokens": 4000}
+        with httpx.stream("POST", f"{url}/predict", json=endless, timeout=60) as running:
+            received = running.iter_text()
+            next(received)
+            server.handle_exit(signal.SIGTERM, None)
+            assert is_broken(received)
