@@ -17,6 +17,8 @@ MISBOUND_INPUTS = (
 )
 """Inputs that the 1.2.1 backend takes for other parameters (NVIDIA/TensorRT-LLM, pull request
 13633); what is not declared can not be sent."""
+UNKNOWN_INPUTS = ("min_length",)
+"""Inputs of the reference engine that the backend would ignore."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 
@@ -44,7 +46,7 @@ def tensorrt_llm_step(
     config = ModelConfig()
     config.CopyFrom(committed)
     config.backend = BACKEND
-    _remove_inputs(config, MISBOUND_INPUTS)
+    _remove_inputs(config, MISBOUND_INPUTS + UNKNOWN_INPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)

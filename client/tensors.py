@@ -142,7 +142,7 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
     tokens = int(_first(result, "sequence_length"))
     return EnsembleResponse(
         text=_first(result, "text_output").decode(),
-        pending_text=_first(result, "text_pending").decode(),
+        pending_text=_first(result, "text_pending").decode() if "text_pending" in names else "",
         tokens=tokens,
         prompt_tokens=int(_first(result, "num_input_tokens")),
         is_final=is_final,

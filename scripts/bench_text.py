@@ -1,8 +1,9 @@
 """Measure what a token costs on its way to the client, with an engine that costs next to nothing.
 
 In one run: the null engine straight to gRPC (the floor), the ensemble with our postprocessing, and
-the same ensemble with one like NVIDIA's, which decodes each response by itself. Client and servers
-share the machine: compare the rows of one run, not runs.
+the same ensemble with one like NVIDIA's, which decodes each response by itself. The engine
+sends a response a token, as the C++ backend does. Client and servers share the machine: compare the
+rows of one run, not runs.
 """
 
 import argparse
@@ -10,7 +11,6 @@ import asyncio
 import os
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,9 +102,9 @@ class CpuClock:
         """Watch the process group of `server_pid`."""
         self._group = server_pid
 
-    def read(self) -> Counter[str]:
+    def read(self) -> dict[str, float]:
         """Return the CPU seconds of each process until now."""
-        seconds = Counter({"client": time.process_time()})
+        seconds = {"client": time.process_time()}
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 fields = (process / "stat").read_text().rpartition(")")[2].split()
@@ -113,7 +113,8 @@ class CpuClock:
                 continue
             if int(fields[2]) == self._group:
                 ticks = int(fields[11]) + int(fields[12])
-                seconds[_name(command)] += ticks / TICKS_PER_SECOND
+                name = _name(command)
+                seconds[name] = seconds.get(name, 0) + ticks / TICKS_PER_SECOND
         return seconds
 
 
@@ -136,15 +137,15 @@ def measure(server: TritonServer, requests: list[bytes], tokens: int) -> str:
     clock = CpuClock(server.pid)
     before = clock.read()
     seconds, responses = asyncio.run(run_streams(server.grpc_address, requests))
-    used = clock.read() - before
+    after = clock.read()
     for each in responses:
         check(each)
     total = tokens * len(requests)
-    costs = {name: 1e6 * value / total for name, value in used.items()}
+    costs = {name: 1e6 * (after[name] - before[name]) / total for name in before}
     row = f"{total / seconds:>10.0f}{sum(costs.values()):>9.0f}"
     for name in ("tritonserver", "tensorrt_llm", "postprocessing", "client"):
         row += f"{costs.get(name, 0):>16.0f}"
-    return row + f"{sum(map(len, responses)) / total:>12.2f}"
+    return row + f"{sum(map(len, responses)) / total:>11.2f}"
 
 
 HEADER = (
@@ -152,7 +153,7 @@ HEADER = (
     + "".join(
         f"{name:>16}" for name in ("tritonserver", "tensorrt_llm", "postprocessing", "client")
     )
-    + f"{'responses':>12}   (a token)"
+    + f"{'responses':>11}   (a token)"
 )
 
 
@@ -165,14 +166,12 @@ def main() -> None:
     print(HEADER)
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
-        ours = null_repository(directory / "ours").path
-        stateless = stateless_repository(directory / "stateless").path
         for target, repository, make in (
-            ("floor", ours, engine_request),
-            ("ours", ours, ensemble_request),
-            ("stateless", stateless, ensemble_request),
+            ("floor", null_repository(directory / "floor"), engine_request),
+            ("ours", null_repository(directory / "ours"), ensemble_request),
+            ("stateless", stateless_repository(directory / "stateless"), ensemble_request),
         ):
-            with served(repository, directory / f"run-{target}") as server:
+            with served(repository.path, directory / f"run-{target}") as server:
                 measure(server, [make(100, 0)] * 4, 100)  # warm up
                 for streams in arguments.streams:
                     tokens = min(arguments.tokens // streams, 3000)

@@ -43,15 +43,14 @@ def stateless_repository(destination: Path) -> ModelRepository:
             fields.remove(field)
     repository.write("postprocessing", config)
     ensemble = repository.read("ensemble")
-    step = ensemble.ensemble_scheduling.step[2]
-    for mapping in (step.input_map, step.output_map):
-        for key in [each for each in mapping if each not in kept]:
-            ensemble_output = mapping.pop(key)
-            for output in [each for each in ensemble.output if each.name == ensemble_output]:
-                if mapping is step.output_map:
-                    ensemble.output.remove(output)
-    step_engine = ensemble.ensemble_scheduling.step[1]
-    step_engine.output_map.pop("arrival_time_ns", None)
+    _, engine, step = ensemble.ensemble_scheduling.step
+    del engine.output_map["arrival_time_ns"]
+    for key in [each for each in step.input_map if each not in kept]:
+        del step.input_map[key]
+    for key in [each for each in step.output_map if each not in kept]:
+        unknown = step.output_map.pop(key)
+        for output in [each for each in ensemble.output if each.name == unknown]:
+            ensemble.output.remove(output)
     repository.write("ensemble", ensemble)
     model = repository.path / "postprocessing" / "1" / "model.py"
     shutil.copy(MODELS / "stateless_postprocessing.py", model)

@@ -26,6 +26,7 @@ class TritonPythonModel:
         values = {name: each["string_value"] for name, each in config["parameters"].items()}
         self._labels = {"model": args["model_name"], "version": args["model_version"]}
         self._families: dict[str, Any] = {}
+        self._is_decoupled = config["model_transaction_policy"]["decoupled"]
         self._exclude_input = values["exclude_input_in_output"] == "true"
         self._engine = ReferenceEngine(
             Path(args["model_repository"]).parent / values["checkpoint_dir"],
@@ -69,6 +70,11 @@ class TritonPythonModel:
             exclude_input_in_output=self._exclude_input,
             requested=request.requested_output_names(),
         )
+
+        if call.request.streaming and not self._is_decoupled:
+            raise RequestRefusedError(
+                "streaming needs a model of the decoupled transaction policy; this one is not"
+            )
 
         def respond(event: TokenEvent) -> None:
             if event.error is not None:
