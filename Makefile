@@ -8,6 +8,9 @@ MODEL ?=
 CHECKPOINT ?=
 REPOSITORY ?=
 DTYPE ?= float32
+# With CHECKPOINT: processes that share the model; the tokenizer of a converted checkpoint.
+TP ?=
+TOKENIZER ?=
 # For plan and build: --gpu, --tp, --quantization, --dtype, --context.
 ENGINE_OPTIONS ?=
 
@@ -44,7 +47,7 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 		--triton-metrics-port $(TRITON_METRICS_PORT) \
 		$(if $(MODEL),--model '$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
-		--dtype $(DTYPE)
+		$(if $(TP),--tp '$(TP)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') --dtype $(DTYPE)
 
 test: lint ## Run the linters and every test, those on a real tritonserver included
 	@$(BIN)/python -m pytest

@@ -1,15 +1,13 @@
 """A deployable model repository: the committed one with a deployment's values set."""
 
-import json
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from build_engines.engine_config import EngineConfig, EngineError, check_engine
 from build_engines.engine_step import EngineFiles, drop_misbound_inputs, tensorrt_llm_step
 from build_engines.huggingface_config import HuggingFaceConfig, read_huggingface_config
 from build_engines.partial_directory import partial_directory
 from build_engines.repository import ModelRepository, RepositoryError
+from build_engines.served_checkpoint import read_served_checkpoint
 from build_engines.tokenizer_files import copy_tokenizer
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
 
@@ -18,53 +16,46 @@ DEPLOYMENT_BYTES = 64 * 2**20
 """More than the largest tokenizer and the repository take."""
 
 
-class CheckpointConfig(BaseModel):
-    """The fields of a Hugging Face config.json that a deployment depends on."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    architectures: list[str]
-    max_position_embeddings: PositiveInt
-
-
-def read_checkpoint_config(checkpoint: Path) -> CheckpointConfig:
-    """Read `config.json` of a Hugging Face checkpoint directory.
-
-    Raises:
-        RepositoryError: there is none, or it lacks a field.
-    """
-    path = checkpoint / "config.json"
-    try:
-        return CheckpointConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError) as error:
-        raise RepositoryError(f"{path}: not a Hugging Face checkpoint: {error}") from error
-
-
 def assemble_reference(
-    model: ModelEntry, checkpoint: Path, destination: Path, dtype: str = "float32"
+    model: ModelEntry,
+    checkpoint: Path,
+    destination: Path,
+    dtype: str = "float32",
+    *,
+    tensor_parallel_size: int | None = None,
+    tokenizer: Path | None = None,
 ) -> ModelRepository:
     """Write a repository that serves `checkpoint` as `model` with the reference engine.
 
+    Args:
+        model: what the checkpoint is.
+        checkpoint: a Hugging Face checkpoint, or a TensorRT-LLM checkpoint made by `convert`.
+        destination: directory to write.
+        dtype: of weights and cache.
+        tensor_parallel_size: processes that share the model; if None as many as the checkpoint was
+            converted for, otherwise one.
+        tokenizer: directory of the tokenizer, which a converted checkpoint lacks.
+
     Raises:
-        RepositoryError: the checkpoint is not one, or is of another architecture.
+        RepositoryError: the checkpoint is not one, is of another architecture, or does not fit the
+            other arguments.
     """
-    config = read_checkpoint_config(checkpoint)
-    if model.architecture not in config.architectures:
-        raise RepositoryError(
-            f"{checkpoint}: is a {'/'.join(config.architectures)}, but {model.name} is a "
-            f"{model.architecture}; name the model whose checkpoint this is"
-        )
-    directory = str(checkpoint.resolve())
-    max_seq_len = str(min(model.engine.max_seq_len, config.max_position_embeddings))
+    served = read_served_checkpoint(model, checkpoint, tensor_parallel_size, tokenizer)
+    max_seq_len = str(served.max_seq_len)
     repository = COMMITTED.copy_to(destination)
     repository.set_parameters(
-        "preprocessing", {"tokenizer_dir": directory, "max_seq_len": max_seq_len}
+        "preprocessing", {"tokenizer_dir": str(served.tokenizer), "max_seq_len": max_seq_len}
     )
     repository.set_parameters(
         "tensorrt_llm",
-        {"checkpoint_dir": directory, "max_seq_len": max_seq_len, "dtype": dtype},
+        {
+            "checkpoint_dir": str(served.directory),
+            "max_seq_len": max_seq_len,
+            "dtype": dtype,
+            "tensor_parallel_size": str(served.tensor_parallel_size),
+        },
     )
-    repository.set_parameters("postprocessing", {"tokenizer_dir": directory})
+    repository.set_parameters("postprocessing", {"tokenizer_dir": str(served.tokenizer)})
     return repository
 
 

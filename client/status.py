@@ -16,6 +16,8 @@ from client.errors import (
 # The C++ backend reports a full queue as INTERNAL with this text (NVIDIA/TensorRT-LLM,
 # cpp/tensorrt_llm/executor/executorImpl.cpp); the reference engine says the same.
 QUEUE_FULL = "Maximum queue size"
+# The reference engine lost a tensor parallel rank; it is on its way back.
+RANKS_RESTART = "all ranks start again"
 # What preprocessing and the reference engine begin a refusal with: Triton reports an error inside a
 # stream by its text alone.
 INVALID_REQUEST = "invalid request: "
@@ -52,7 +54,7 @@ def error_from_text(text: str) -> ServiceError:
         return InvalidRequestError(text.removeprefix(INVALID_REQUEST))
     if QUEUE_FULL in text:
         return ServerBusyError(text)
-    if NO_VERSION in text:
+    if NO_VERSION in text or RANKS_RESTART in text:
         return ServerUnavailableError(text)
     if UNKNOWN_MODEL.search(text):
         return ModelNotFoundError(text)

@@ -74,6 +74,12 @@ class BlockPool:
                 return  # held under the tokens after a block that is gone: can not be found again
             before = self._serials[self._published[key]]
 
+    def forget_published(self) -> None:
+        """Let no prompt find what blocks hold: the cache has lost its content."""
+        self._published.clear()
+        self._keys.clear()
+        self._serials.clear()
+
     def release(self, blocks: Sequence[int]) -> None:
         """Give back blocks; the last first, since a prefix is useless without its beginning."""
         for block in reversed(blocks):

@@ -1,11 +1,14 @@
-"""Loading a Hugging Face checkpoint directory, and refusing one that can not be served exactly."""
+"""Loading a checkpoint directory, and refusing one that can not be served exactly."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
+
+from reference_engine.tensor_parallel.trtllm_config import huggingface_config, is_converted
 
 ARCHITECTURES = ("llama", "mistral", "stablelm")
 # Rotary variants whose frequencies do not depend on the longest sequence of the batch. The others
@@ -33,22 +36,38 @@ class ModelShape:
     sliding_window: int | None
 
 
-def read_shape(directory: Path) -> ModelShape:
-    """Read config.json of `directory`.
+def read_config(directory: Path) -> tuple[PreTrainedConfig, int | None]:
+    """Read config.json of a Hugging Face or a converted TensorRT-LLM checkpoint.
+
+    Returns:
+        The transformers configuration, and how many ranks a converted checkpoint is for.
 
     Raises:
-        CheckpointError: there is none, it can not be read, or the architecture or its rotary
-            embedding can not be served.
+        CheckpointError: there is none, or it can not be read.
     """
-    if not (directory / "config.json").is_file():
+    path = directory / "config.json"
+    if not path.is_file():
         raise CheckpointError(
             f"{directory} is not a checkpoint: no config.json there;"
             " give the directory of a Hugging Face checkpoint"
         )
     try:
-        config = AutoConfig.from_pretrained(directory, local_files_only=True)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if is_converted(content):
+            return huggingface_config(content), content["mapping"]["tp_size"]
+        return AutoConfig.from_pretrained(directory, local_files_only=True), None
     except Exception as error:  # invalid JSON, unknown model_type, fields of the wrong type
-        raise CheckpointError(f"{directory}/config.json can not be read: {error}") from error
+        raise CheckpointError(f"{path} can not be read: {error}") from error
+
+
+def read_shape(directory: Path) -> ModelShape:
+    """Read what the engine needs to know of the checkpoint in `directory`.
+
+    Raises:
+        CheckpointError: there is none, it can not be read, or the architecture or its rotary
+            embedding can not be served.
+    """
+    config, _ = read_config(directory)
     if config.model_type not in ARCHITECTURES:
         raise CheckpointError(
             f"{directory}: architecture {config.model_type!r} is not supported;"
@@ -74,7 +93,7 @@ def read_shape(directory: Path) -> ModelShape:
 
 
 def load_model(directory: Path, dtype: str) -> Any:
-    """Load the model of `directory`, which `read_shape` has accepted, as one of `DTYPES`.
+    """Load a Hugging Face checkpoint, which `read_shape` has accepted, as one of `DTYPES`.
 
     Returns:
         A transformers causal language model on the CPU, in evaluation mode.

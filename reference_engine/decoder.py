@@ -19,6 +19,11 @@ from reference_engine.kv_cache import AttentionPlan, KVCache
 Map = Callable[[torch.Tensor], torch.Tensor]
 
 
+def unchanged(tensor: torch.Tensor) -> torch.Tensor:
+    """Exchange nothing: a single rank has the whole model."""
+    return tensor
+
+
 @dataclass(frozen=True, slots=True)
 class _Layer:
     """The weights of one layer as functions of [tokens, width]."""
@@ -39,11 +44,21 @@ class Decoder:
         model: a transformers `LlamaForCausalLM`, `MistralForCausalLM` or `StableLmForCausalLM`;
             its layers are emptied on the way, so that no weight is held twice.
         max_seq_len: positions to prepare the rotary embedding for.
+        all_reduce: from one rank's share of a projection's output to the sum of all ranks'.
+        all_gather: from logits of one rank's part of the vocabulary to all, perhaps padded.
     """
 
-    def __init__(self, model: Any, max_seq_len: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        max_seq_len: int,
+        all_reduce: Map = unchanged,
+        all_gather: Map = unchanged,
+    ) -> None:
         config, body = model.config, model.model
         self.dtype: torch.dtype = model.dtype
+        self._all_reduce, self._all_gather = all_reduce, all_gather
+        self._vocab_size: int = config.vocab_size
         self._num_heads: int = config.num_attention_heads
         self._num_kv_heads: int = config.num_key_value_heads
         self._head_dim: int = body.layers[0].self_attn.head_dim
@@ -64,7 +79,8 @@ class Decoder:
         for index, layer in enumerate(self._layers):
             normed = layer.input_norm(hidden)
             queries, keys_values = self._project(layer, normed, cos, sin)
-            attended = layer.attention_output(cache.attend(index, queries, keys_values, plan))
+            attended = cache.attend(index, queries, keys_values, plan)
+            attended = self._all_reduce(layer.attention_output(attended))
             if layer.mlp_norm is None:
                 hidden = hidden + attended + self._mlp(layer, normed)
             else:
@@ -74,7 +90,8 @@ class Decoder:
 
     def logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Return float32 [tokens, vocab] from what `hidden_states` returned."""
-        return self._head(self._norm(hidden)).float()
+        logits = self._all_gather(self._head(self._norm(hidden)))
+        return logits[:, : self._vocab_size].float()
 
     def _project(
         self, layer: _Layer, normed: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor
@@ -93,7 +110,7 @@ class Decoder:
 
     def _mlp(self, layer: _Layer, normed: torch.Tensor) -> torch.Tensor:
         gate, up = layer.gate_up(normed).chunk(2, dim=-1)
-        return layer.down(self._activation(gate) * up)
+        return self._all_reduce(layer.down(self._activation(gate) * up))
 
 
 def _layer(layer: Any) -> _Layer:

@@ -2,27 +2,31 @@
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 
 from reference_engine.blocks import BlockPool
-from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_shape
+from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_config, read_shape
 from reference_engine.decoder import Decoder
 from reference_engine.hardware import AUTO, resolve_dtype, use_threads_for
 from reference_engine.interface import (
     EngineRequest,
     EngineStatistics,
     EngineStoppedError,
+    RankLostError,
     TokenEvent,
 )
 from reference_engine.kv_cache import KVCache
-from reference_engine.model_runner import ModelRunner
+from reference_engine.model_runner import ModelRunner, Runner
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence
-from reference_engine.step_loop import StepLoop
+from reference_engine.step_loop import StepLoop, abort
+from reference_engine.tensor_parallel.leader import open_ranks
+from reference_engine.tensor_parallel.rank import ModelSpec
 from reference_engine.validation import Limits, validate
 
 DEFAULT_MAX_SEQ_LEN = 4096
@@ -32,10 +36,11 @@ logger = logging.getLogger(__name__)
 
 
 class ReferenceEngine:
-    """Serves a Hugging Face checkpoint directory; implements `interface.Engine`.
+    """Serves a checkpoint directory; implements `interface.Engine`.
 
     Args:
-        checkpoint_dir: directory with config.json and *.safetensors.
+        checkpoint_dir: a Hugging Face checkpoint, with config.json and *.safetensors, or a
+            TensorRT-LLM checkpoint that build_engines has converted.
         max_batch_size: sequences that run at once; a beam search counts as `beam_width`.
         max_seq_len: prompt and output tokens of one sequence together; by default the model's
             limit, at most `DEFAULT_MAX_SEQ_LEN`.
@@ -45,6 +50,7 @@ class ReferenceEngine:
         max_queue_size: requests that may wait; 0 for no limit.
         dtype: of weights and cache; "auto" is bfloat16 where that pays. Only float32 gives output
             that does not depend on what else is in the batch.
+        tensor_parallel_size: processes that share the model, this one the first of them.
 
     Raises:
         CheckpointError: the checkpoint can not be served.
@@ -61,6 +67,7 @@ class ReferenceEngine:
         max_beam_width: int = 1,
         max_queue_size: int = 0,
         dtype: str = AUTO,
+        tensor_parallel_size: int = 1,
     ) -> None:
         if not 1 <= max_beam_width <= max_batch_size:
             raise ValueError(
@@ -71,6 +78,8 @@ class ReferenceEngine:
             raise ValueError(f"max_queue_size is {max_queue_size}; use 0 for no limit")
         if dtype not in (AUTO, *DTYPES):
             raise ValueError(f"dtype is {dtype!r}; use one of {', '.join((AUTO, *DTYPES))}")
+        if tensor_parallel_size < 1:
+            raise ValueError(f"tensor_parallel_size is {tensor_parallel_size}; use 1 or more")
         directory = Path(checkpoint_dir)
         shape = read_shape(directory)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
@@ -86,16 +95,26 @@ class ReferenceEngine:
         pool = BlockPool(num_blocks, TOKENS_PER_BLOCK)
         self._scheduler = Scheduler(max_batch_size, max_queue_size, pool)
 
-        def load() -> StepLoop:
+        spec = ModelSpec(
+            directory, resolve_dtype(dtype, shape), max_seq_len, pool.num_blocks, pool.block_size
+        )
+        _, num_ranks = read_config(directory)
+
+        @contextmanager
+        def open_runner() -> Iterator[Runner]:
+            if num_ranks is not None or tensor_parallel_size > 1:
+                with open_ranks(spec, tensor_parallel_size, self._scheduler.interrupt) as runner:
+                    yield runner
+                return
             use_threads_for(shape)
-            model = load_model(directory, resolve_dtype(dtype, shape))
+            model = load_model(directory, spec.dtype)
             cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype)
-            return StepLoop(self._scheduler, ModelRunner(Decoder(model, max_seq_len), cache))
+            yield ModelRunner(Decoder(model, max_seq_len), cache)
 
         loaded: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run,
-            args=(load, loaded),
+            args=(open_runner, loaded),
             name="reference-engine",
             daemon=True,  # a forgotten shutdown must not hang the interpreter's exit
         )
@@ -126,7 +145,9 @@ class ReferenceEngine:
         if threading.current_thread() is not self._thread:  # called from an on_event
             self._thread.join()
 
-    def _run(self, load: Callable[[], StepLoop], loaded: Future[None]) -> None:
+    def _run(
+        self, open_runner: Callable[[], AbstractContextManager[Runner]], loaded: Future[None]
+    ) -> None:
         """Do all the work that touches torch: the body of the engine's thread.
 
         One thread only, for a second one that runs torch operations would get its own pool of
@@ -134,20 +155,28 @@ class ReferenceEngine:
         """
         try:
             with torch.inference_mode():
-                loop = load()
+                while self._scheduler.closed_by is None:
+                    with open_runner() as runner:
+                        if not loaded.done():
+                            loaded.set_result(None)
+                        self._serve(StepLoop(self._scheduler, runner))
+                    self._scheduler.resume()
         except BaseException as error:
-            loaded.set_exception(error)
-            return
-        loaded.set_result(None)
-        try:
-            with torch.inference_mode():
-                while self._scheduler.wait_for_work():
-                    loop.step()
-        except BaseException as error:
+            if not loaded.done():
+                loaded.set_exception(error)
+                return
             logger.exception("the step loop failed")
             self._scheduler.close(EngineStoppedError(f"the engine's step loop failed: {error!r}"))
-        finally:
-            loop.abort()
+        abort(self._scheduler)
+
+    def _serve(self, loop: StepLoop) -> None:
+        """Step until the engine is closed, or a rank is lost and its model with it."""
+        try:
+            while self._scheduler.wait_for_work():
+                loop.step()
+        except RankLostError as error:
+            logger.error("%s", error, exc_info=error)
+            loop.fail_running(error)
 
 
 def _resolve_max_seq_len(asked: int | None, shape: ModelShape) -> int:

@@ -21,6 +21,10 @@ class QueueFullError(RuntimeError):
     """The engine's waiting queue has reached its limit; the caller may try again later."""
 
 
+class RankLostError(RuntimeError):
+    """A tensor parallel rank has ended or failed, and its requests with it; all start again."""
+
+
 class EngineStoppedError(RuntimeError):
     """The engine was shut down or its step loop failed; it serves nothing any more."""
 

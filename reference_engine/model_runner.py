@@ -1,11 +1,24 @@
 """The one object that touches the model and the cache."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 
 from reference_engine.decoder import Decoder
 from reference_engine.kv_cache import KVCache, Row
+
+
+class Runner(Protocol):
+    """What the step loop needs of `ModelRunner`, or of one for several ranks."""
+
+    def forward(self, rows: Sequence[Row]) -> torch.Tensor:
+        """Compute the tokens of all rows; see `ModelRunner.forward`."""
+        ...
+
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy cache blocks; see `ModelRunner.copy_blocks`."""
+        ...
 
 
 class ModelRunner:

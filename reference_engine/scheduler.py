@@ -30,6 +30,7 @@ class Scheduler:
         self._running: list[Sequence] = []
         self._by_id: dict[str, Sequence] = {}
         self._cancelled: list[Sequence] = []
+        self._interruption: Exception | None = None
         self._num_iterations = 0
         self.closed_by: EngineStoppedError | None = None
 
@@ -74,12 +75,36 @@ class Scheduler:
                 self._changed.notify()
 
     def wait_for_work(self) -> bool:
-        """Block until there is a request to serve or to cancel; false once closed."""
+        """Block until there is a request to serve or to cancel; false once closed.
+
+        Raises:
+            Exception: the one given to `interrupt`.
+        """
         with self._changed:
             self._changed.wait_for(
-                lambda: self.closed_by or self._waiting or self._running or self._cancelled
+                lambda: (
+                    self.closed_by
+                    or self._interruption
+                    or self._waiting
+                    or self._running
+                    or self._cancelled
+                )
             )
+            if self._interruption and not self.closed_by:
+                raise self._interruption
             return self.closed_by is None
+
+    def interrupt(self, reason: Exception) -> None:
+        """Let `wait_for_work` raise `reason` until `resume`."""
+        with self._changed:
+            self._interruption = reason
+            self._changed.notify()
+
+    def resume(self) -> None:
+        """Go on after an interruption in which the cache has lost its content."""
+        with self._changed:
+            self._interruption = None
+            self._pool.forget_published()
 
     def count_iteration(self) -> None:
         """Note that a step begins."""

@@ -5,9 +5,9 @@ import logging
 import torch
 
 from reference_engine import decoding
-from reference_engine.interface import TokenEvent
+from reference_engine.interface import RankLostError, TokenEvent
 from reference_engine.kv_cache import Row
-from reference_engine.model_runner import ModelRunner
+from reference_engine.model_runner import Runner
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence, SequenceStatus
 
@@ -23,12 +23,16 @@ logger = logging.getLogger(__name__)
 class StepLoop:
     """Moves requests from the scheduler's queue through the model to their final event."""
 
-    def __init__(self, scheduler: Scheduler, runner: ModelRunner) -> None:
+    def __init__(self, scheduler: Scheduler, runner: Runner) -> None:
         self._scheduler = scheduler
         self._runner = runner
 
     def step(self) -> None:
-        """End what was cancelled, admit what fits, compute one token of every running sequence."""
+        """End what was cancelled, admit what fits, compute one token of every running sequence.
+
+        Raises:
+            RankLostError: the model can not be used any more.
+        """
         self._scheduler.count_iteration()
         for sequence in self._scheduler.take_cancelled():
             self._finish(sequence, SequenceStatus.CANCELLED)
@@ -39,6 +43,8 @@ class StepLoop:
             return
         try:
             logits = self._runner.forward([row for _, rows in work for row in rows])
+        except RankLostError:
+            raise
         except Exception as error:
             logger.exception("a forward pass failed; its requests end, the engine goes on")
             for sequence, _ in work:
@@ -50,11 +56,10 @@ class StepLoop:
         ready = zip([sequence for sequence, _ in work], parts, strict=True)
         self._advance([each for each in ready if each[0].is_prefilled])
 
-    def abort(self) -> None:
-        """End every request with the error the scheduler was closed with."""
-        for sequence in self._scheduler.live():
-            self._scheduler.retire(sequence, SequenceStatus.FINISHED)
-            self._report(sequence, TokenEvent([], is_final=True, error=self._scheduler.closed_by))
+    def fail_running(self, error: Exception) -> None:
+        """End the running requests with `error`; those that wait go on waiting."""
+        for sequence in self._scheduler.running():
+            self._fail(sequence, error)
 
     def _plan(self) -> list[tuple[Sequence, list[Row]]]:
         """Return the rows of the next forward pass: all streams, and prompts in their order."""
@@ -87,21 +92,29 @@ class StepLoop:
             return
         self._runner.copy_blocks(*sequence.follow_beams())
         if sequence.request.streaming:
-            self._report(sequence, sequence.next_event(is_final=False))
+            _report(self._scheduler, sequence, sequence.next_event(is_final=False))
 
     def _finish(self, sequence: Sequence, status: SequenceStatus) -> None:
         self._scheduler.retire(sequence, status)
-        self._report(sequence, sequence.next_event(is_final=True))
+        _report(self._scheduler, sequence, sequence.next_event(is_final=True))
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         self._scheduler.retire(sequence, SequenceStatus.FINISHED)
-        self._report(sequence, TokenEvent([], is_final=True, error=error))
+        _report(self._scheduler, sequence, TokenEvent([], is_final=True, error=error))
 
-    def _report(self, sequence: Sequence, event: TokenEvent) -> None:
-        """Call `on_event`; a listener that raises hears no more and its request ends."""
-        try:
-            sequence.on_event(event)
-        except Exception:
-            logger.exception("on_event of request %r failed", sequence.request.request_id)
-            if not event.is_final:
-                self._scheduler.retire(sequence, SequenceStatus.CANCELLED)
+
+def abort(scheduler: Scheduler) -> None:
+    """End every request with the error the scheduler was closed with."""
+    for sequence in scheduler.live():
+        scheduler.retire(sequence, SequenceStatus.FINISHED)
+        _report(scheduler, sequence, TokenEvent([], is_final=True, error=scheduler.closed_by))
+
+
+def _report(scheduler: Scheduler, sequence: Sequence, event: TokenEvent) -> None:
+    """Call `on_event`; a listener that raises hears no more and its request ends."""
+    try:
+        sequence.on_event(event)
+    except Exception:
+        logger.exception("on_event of request %r failed", sequence.request.request_id)
+        if not event.is_final:
+            scheduler.retire(sequence, SequenceStatus.CANCELLED)

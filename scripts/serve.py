@@ -114,13 +114,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--triton-metrics-port", type=int, default=8002)
     parser.add_argument("--model", choices=list(load_catalog()), help="serve this model alone")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--checkpoint", type=Path, help="its Hugging Face checkpoint directory")
+    source.add_argument(
+        "--checkpoint", type=Path, help="its checkpoint directory, Hugging Face's or converted"
+    )
     source.add_argument("--repository", type=Path, help="its assembled model repository")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument("--tp", type=int, help="processes that share the checkpoint's model")
+    parser.add_argument("--tokenizer", type=Path, help="where a converted checkpoint's is")
     arguments = parser.parse_args()
     for name in ("checkpoint", "repository"):
         if getattr(arguments, name) and not arguments.model:
             parser.error(f"--{name} needs --model: the catalog name of the model it is (MODEL=...)")
+    if (arguments.tp or arguments.tokenizer) and not arguments.checkpoint:
+        parser.error("--tp and --tokenizer are of a --checkpoint (CHECKPOINT=...)")
     return arguments
 
 
@@ -131,7 +137,14 @@ def model_repository(arguments: argparse.Namespace, destination: Path) -> ModelR
     if arguments.checkpoint is None:
         return COMMITTED
     model = load_catalog()[arguments.model]
-    return assemble_reference(model, arguments.checkpoint, destination, arguments.dtype)
+    return assemble_reference(
+        model,
+        arguments.checkpoint,
+        destination,
+        arguments.dtype,
+        tensor_parallel_size=arguments.tp,
+        tokenizer=arguments.tokenizer,
+    )
 
 
 def world_size(repository: ModelRepository) -> int:

@@ -54,4 +54,6 @@ def test_a_text_without_status_is_read_for_what_it_says() -> None:
     unknown = error_from_text("Request for unknown model: 'x' is not found")
     assert type(unknown) is ModelNotFoundError
     assert type(error_from_text(QUEUE_FULL)) is ServerBusyError
+    lost = error_from_text("tensor parallel rank 1 has failed; all ranks start again")
+    assert type(lost) is ServerUnavailableError
     assert type(error_from_text("anything else")) is GenerationFailedError

@@ -88,6 +88,7 @@ def test_half_precision_serves_too(checkpoint: Path, dtype: str) -> None:
         ({"max_batch_size": 0}, "max_beam_width is 1"),
         ({"max_tokens_in_paged_kv_cache": 31}, "max_tokens_in_paged_kv_cache is 31"),
         ({"max_queue_size": -1}, "max_queue_size is -1"),
+        ({"tensor_parallel_size": 0}, "tensor_parallel_size is 0"),
         ({"dtype": "int8"}, "dtype is 'int8'; use one of auto, float32, bfloat16, float16"),
     ],
 )

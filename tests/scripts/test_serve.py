@@ -142,6 +142,7 @@ def test_a_directory_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
         (["--model", "mistral-8b"], "invalid choice: 'mistral-8b'"),
         (["--checkpoint", "."], "--checkpoint needs --model"),
         (["--repository", "."], "--repository needs --model"),
+        (["--tp", "2"], "--tp and --tokenizer are of a --checkpoint"),
     ],
 )
 def test_a_wrong_command_line_is_refused(tmp_path: Path, more: list[str], reason: str) -> None:

@@ -10,7 +10,12 @@ import triton_python_backend_utils as pb_utils
 from reference_engine.call import EngineCall
 from reference_engine.delivery import Delivery
 from reference_engine.engine import ReferenceEngine
-from reference_engine.interface import QueueFullError, RequestRefusedError, TokenEvent
+from reference_engine.interface import (
+    QueueFullError,
+    RankLostError,
+    RequestRefusedError,
+    TokenEvent,
+)
 from reference_engine.metrics import EngineMetrics, Gauge
 from reference_engine.tensors import wants_stop
 
@@ -36,6 +41,7 @@ class TritonPythonModel:
             max_beam_width=int(values["max_beam_width"]),
             max_queue_size=int(values["max_queue_size"]),
             dtype=values["dtype"],
+            tensor_parallel_size=int(values["tensor_parallel_size"]),
         )
         metrics = EngineMetrics(self._gauge)
         self._delivery = Delivery(
@@ -101,7 +107,7 @@ def _error_response(error: Exception) -> Any:
         case RequestRefusedError():
             # The words are how a client tells a refusal: a stream brings it no status.
             text, code = f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG
-        case QueueFullError():
+        case QueueFullError() | RankLostError():
             text, code = str(error), pb_utils.TritonError.UNAVAILABLE
         case _:
             text, code = str(error), pb_utils.TritonError.INTERNAL
