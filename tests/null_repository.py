@@ -17,14 +17,19 @@ def vocab_size() -> int:
     return size
 
 
-def null_repository(destination: Path) -> ModelRepository:
-    """Write ours: the tokenizer steps as they are, the demo checkpoint's tokenizer."""
+def null_repository(destination: Path, tokens_per_second: int = 0) -> ModelRepository:
+    """Write ours: the tokenizer steps as they are, the demo checkpoint's tokenizer.
+
+    The engine makes so many tokens a second and sends what waits of a request as one response, as
+    the reference engine does; or, where that is 0, sends each by itself, as fast as they go.
+    """
     repository = COMMITTED.copy_to(destination)
     for model in ("preprocessing", "postprocessing"):
         repository.set_parameters(model, {"tokenizer_dir": str(CHECKPOINT)})
     config = repository.read("tensorrt_llm")
     config.parameters.clear()
     config.parameters["vocab_size"].string_value = str(vocab_size())
+    config.parameters["tokens_per_second"].string_value = str(tokens_per_second)
     repository.write("tensorrt_llm", config)
     version = repository.path / "tensorrt_llm" / "1"
     shutil.copy(MODELS / "null_engine.py", version / "model.py")
@@ -32,9 +37,9 @@ def null_repository(destination: Path) -> ModelRepository:
     return repository
 
 
-def stateless_repository(destination: Path) -> ModelRepository:
+def stateless_repository(destination: Path, tokens_per_second: int = 0) -> ModelRepository:
     """Write the same with a postprocessing like NVIDIA's: no state, no order, the text alone."""
-    repository = null_repository(destination)
+    repository = null_repository(destination, tokens_per_second)
     config = repository.read("postprocessing")
     config.dynamic_batching.preserve_ordering = False
     kept = ("TOKENS_BATCH", "SEQUENCE_LENGTH", "OUTPUT")

@@ -19,8 +19,6 @@ from reference_engine.interface import (
 from reference_engine.metrics import EngineMetrics, Gauge
 from reference_engine.tensors import wants_stop
 
-FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
-
 
 class TritonPythonModel:
     """Starts one engine; every request's events go out as its responses."""
@@ -57,7 +55,8 @@ class TritonPythonModel:
             try:
                 self._start(request, sender)
             except Exception as error:
-                self._delivery.send(sender, _error_response(error), FINAL)
+                event = TokenEvent([], is_final=True, error=error)
+                self._delivery.send(sender, event, _error_response)
 
     def finalize(self) -> None:
         """End every request, then stop."""
@@ -68,7 +67,7 @@ class TritonPythonModel:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         if wants_stop(tensors):
             self._engine.cancel(request.request_id())
-            self._delivery.send(sender, None, FINAL)
+            self._delivery.send(sender, TokenEvent([], is_final=True), lambda _: None)
             return
         call = EngineCall.from_tensors(
             tensors,
@@ -82,16 +81,16 @@ class TritonPythonModel:
                 "streaming needs a model of the decoupled transaction policy; this one is not"
             )
 
-        def respond(event: TokenEvent) -> None:
+        def to_response(event: TokenEvent) -> Any:
             if event.error is not None:
-                response = _error_response(event.error)
-            else:
-                outputs = call.tensors_of(event).items()
-                response = pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in outputs])
-            self._delivery.send(sender, response, FINAL if event.is_final else 0)
+                return _error_response(event)
+            outputs = call.tensors_of(event).items()
+            return pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in outputs])
 
         self._delivery.track(call.request.request_id, sender)
-        self._engine.submit(call.request, respond)
+        self._engine.submit(
+            call.request, lambda event: self._delivery.send(sender, event, to_response)
+        )
 
     def _gauge(self, family: str, label: str, value: str) -> Gauge:
         if family not in self._families:
@@ -102,8 +101,8 @@ class TritonPythonModel:
         return gauge
 
 
-def _error_response(error: Exception) -> Any:
-    match error:
+def _error_response(event: TokenEvent) -> Any:
+    match error := event.error:
         case RequestRefusedError():
             # The words are how a client tells a refusal: a stream brings it no status.
             text, code = f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG
