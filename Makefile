@@ -7,7 +7,7 @@ TRITON_METRICS_PORT ?= 8002
 MODEL ?=
 CHECKPOINT ?=
 REPOSITORY ?=
-DTYPE ?= float32
+DTYPE ?= auto
 # With CHECKPOINT: processes that share the model; the tokenizer of a converted checkpoint.
 TP ?=
 TOKENIZER ?=
@@ -27,7 +27,8 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build bench bench-engine bench-convert soak leave hold-streams fuzz clean
+.PHONY: help install serve test lint format plan build
+.PHONY: bench bench-engine bench-serving bench-convert soak leave hold-streams fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +91,9 @@ fuzz: $(INSTALLED) ## Send 5,000 requests of every kind; none may fail or leave 
 
 bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
 	@$(BIN)/python scripts/bench_engine.py
+
+bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to end
+	@$(BIN)/python scripts/bench_serving.py
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python scripts/bench_convert.py

@@ -36,6 +36,7 @@ def infer(client: triton_grpc.InferenceServerClient, **tensors: Tensor) -> dict[
 
 def test_only_what_the_request_needs_is_sent(client: triton_grpc.InferenceServerClient) -> None:
     plain = {"INPUT_ID", "REQUEST_INPUT_LEN", "REQUEST_OUTPUT_LEN", "OUT_END_ID", "OUT_PAD_ID"}
+    plain |= {"DECODER_INPUT_ID", "REQUEST_DECODER_INPUT_LEN"}
     assert infer(client).keys() == plain
     streamed = infer(
         client,
@@ -65,7 +66,7 @@ def test_a_wrong_request_fails_alone_and_says_why(
     assert set(replies[::2]) == {"0.5"}
     assert set(replies[1::2]) == {
         "StatusCode.INVALID_ARGUMENT invalid request: "
-        "temperature is -1; it must be 0 or more; 0 is greedy"
+        "temperature is -1; it must be 0, which is greedy, or from 1e-6 to 1e6"
     }
 
 
