@@ -35,6 +35,10 @@ ToResponse = Callable[[TokenEvent], Any]
 """Makes the `pb_utils.InferenceResponse` of an event, or nothing where the flag is all."""
 
 
+OutgoingKey = tuple[ResponseSender, bool]
+"""Whose response, and whether it is the end of a stream without tokens."""
+
+
 @dataclass(slots=True)
 class _Outgoing:
     event: TokenEvent
@@ -60,9 +64,9 @@ class Delivery:
         self._cancel = cancel
         self._on_check = on_check
         self._period = check_period_seconds
-        self._outgoing: dict[ResponseSender, _Outgoing] = {}
+        self._outgoing: dict[OutgoingKey, _Outgoing] = {}
         self._lock = threading.Lock()
-        self._order: queue.SimpleQueue[ResponseSender | None] = queue.SimpleQueue()
+        self._order: queue.SimpleQueue[OutgoingKey | None] = queue.SimpleQueue()
         self._live: dict[ResponseSender, str] = {}
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
@@ -72,14 +76,18 @@ class Delivery:
         self._live[sender] = request_id
 
     def send(self, sender: ResponseSender, event: TokenEvent, to_response: ToResponse) -> None:
-        """Queue an event; it joins the one of its request that waits, if one does."""
+        """Queue an event; it joins the one of its request that waits, if one does.
+
+        But not an end without tokens: by it postprocessing knows that it may forget the stream.
+        """
+        key = sender, event.is_final and event.output_ids == [[]]
         with self._lock:
-            outgoing = self._outgoing.get(sender)
+            outgoing = self._outgoing.get(key)
             if outgoing is not None:
                 outgoing.event = outgoing.event.followed_by(event)
                 return
-            self._outgoing[sender] = _Outgoing(event, to_response)
-        self._order.put(sender)
+            self._outgoing[key] = _Outgoing(event, to_response)
+        self._order.put(key)
 
     def close(self) -> None:
         """Send what is queued, then end the thread."""
@@ -90,19 +98,20 @@ class Delivery:
         next_check = time.monotonic() + self._period
         while True:
             try:
-                sender = self._order.get(timeout=max(0.0, next_check - time.monotonic()))
-                if sender is None:
+                key = self._order.get(timeout=max(0.0, next_check - time.monotonic()))
+                if key is None:
                     return
-                self._send_next(sender)
+                self._send_next(key)
             except queue.Empty:
                 pass
             if time.monotonic() >= next_check:
                 self._check()
                 next_check = time.monotonic() + self._period
 
-    def _send_next(self, sender: ResponseSender) -> None:
+    def _send_next(self, key: OutgoingKey) -> None:
+        sender, _ = key
         with self._lock:
-            outgoing = self._outgoing.pop(sender)
+            outgoing = self._outgoing.pop(key)
         event = outgoing.event
         request_id = self._live.pop(sender, "") if event.is_final else self._live.get(sender, "")
         try:
