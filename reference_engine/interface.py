@@ -7,7 +7,7 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -127,6 +127,12 @@ class TokenEvent:
     num_generated: int = 0
     log_probs: list[BeamLogProbs] | None = None
     perf_metrics: PerfMetrics | None = None
+
+    def followed_by(self, later: "TokenEvent") -> "TokenEvent":
+        """Return what both say: a stream's tokens one after the other; else the later says all."""
+        if len(self.output_ids) != 1 or len(later.output_ids) != 1:
+            return later
+        return replace(later, output_ids=[self.output_ids[0] + later.output_ids[0]])
 
 
 @dataclass(frozen=True, slots=True)
