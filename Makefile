@@ -27,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build bench bench-engine bench-convert clean
+.PHONY: help install serve test lint format plan build bench bench-engine bench-convert bench-text soak clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +84,12 @@ bench-engine: $(INSTALLED) ## Compare the reference engine with generate, contin
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python scripts/bench_convert.py
+
+bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
+	@PYTHONPATH=tests $(BIN)/python scripts/bench_text.py
+
+soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
+	@$(BIN)/python scripts/soak_engine.py
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

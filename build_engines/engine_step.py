@@ -9,14 +9,16 @@ from build_engines.engine_config import BuildConfig
 from build_engines.memory import KV_CACHE_FRACTION
 
 BACKEND = "tensorrtllm"
-MISBOUND_INPUTS = (
+MISREAD_INPUTS = (
     "len_penalty",
     "early_stopping",
     "no_repeat_ngram_size",
     "num_return_sequences",
+    "runtime_top_p_min",
 )
 """Inputs that the 1.2.1 backend takes for other parameters (NVIDIA/TensorRT-LLM, pull request
-13633); what is not declared can not be sent."""
+13633), and one that it reads under another name and so not at all (triton_backend/
+inflight_batcher_llm/src/utils.h); what is not declared can not be sent."""
 UNKNOWN_INPUTS = ("min_length",)
 """Inputs of the reference engine that the backend would ignore."""
 QUEUE_PARAMETER = "max_queue_size"
@@ -46,7 +48,7 @@ def tensorrt_llm_step(
     config = ModelConfig()
     config.CopyFrom(committed)
     config.backend = BACKEND
-    _remove_inputs(config, MISBOUND_INPUTS + UNKNOWN_INPUTS)
+    _remove_inputs(config, MISREAD_INPUTS + UNKNOWN_INPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
@@ -56,12 +58,12 @@ def tensorrt_llm_step(
     return config
 
 
-def drop_misbound_inputs(ensemble: ModelConfig) -> None:
+def drop_misread_inputs(ensemble: ModelConfig) -> None:
     """Disconnect what the backend would misread from the steps of an ensemble, in place."""
     steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
     sources = {
         steps["tensorrt_llm"].input_map.pop(name)
-        for name in MISBOUND_INPUTS
+        for name in MISREAD_INPUTS
         if name in steps["tensorrt_llm"].input_map
     }
     outputs = steps["preprocessing"].output_map
@@ -91,6 +93,8 @@ def _parameters(
         # A prompt that one step's tokens do not hold is refused, unless it may be read in chunks.
         "enable_chunked_context": "true" if longest_prompt > limits.max_num_tokens else "false",
         "max_beam_width": str(limits.max_beam_width),
+        # By default log-probabilities are among the top-k tokens: with greedy ones all are 0.
+        "normalize_log_probs": "false",
         "exclude_input_in_output": committed.parameters["exclude_input_in_output"].string_value,
         CANCELLATION_PARAMETER: committed.parameters[CANCELLATION_PARAMETER].string_value,
     }

@@ -6,6 +6,7 @@ from client.errors import (
     InvalidRequestError,
     ModelNotFoundError,
     ServerBusyError,
+    ServerEndingError,
     ServerUnavailableError,
     ServiceError,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "Message",
     "ModelNotFoundError",
     "ServerBusyError",
+    "ServerEndingError",
     "ServerUnavailableError",
     "ServiceError",
     "TextChunk",

@@ -17,6 +17,10 @@ class ServerBusyError(ServiceError):
     """The engine's queue is full; the request was not run and may be sent again later."""
 
 
+class ServerEndingError(ServiceError):
+    """This client's own process is about to end."""
+
+
 class ServerUnavailableError(ServiceError):
     """The server can not be reached, is starting or stopping, or went away in mid-reply."""
 

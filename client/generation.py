@@ -30,6 +30,8 @@ class GenerationRequest:
     """Most tokens of prompt and reply together."""
     stop: list[str] | None = None
     """Texts that end the reply and are cut from it."""
+    include_stop_str_in_output: bool = False
+    """Whether the one that came is left at the end."""
     end_ids: list[int] | None = None
     """Token ids that end the reply, instead of the checkpoint's; empty for none."""
     bad_words: list[str] | None = None
@@ -63,6 +65,24 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole reply; of a beam search, the best."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: FinishReason
+    output_ids: list[int] = field(default_factory=list)
+    """The reply's tokens, if asked for."""
+    log_probs: list[float] = field(default_factory=list)
+    """The log probability of each of the reply's tokens, if asked for."""
+    token_texts: list[str] = field(default_factory=list)
+    """What each of them adds to the text, where the reply was streamed."""
+    other_beams: list["Completion"] = field(default_factory=list)
+    """What a beam search found beside it, the better ones first."""
+
+
+@dataclass(frozen=True, slots=True)
 class TextChunk:
     """A piece of a reply: the text since the chunk before, and the counts so far."""
 
@@ -75,17 +95,13 @@ class TextChunk:
     """The chunk's tokens, if asked for; those of a stop string are among them."""
     log_probs: list[float] = field(default_factory=list)
     """The log probability of each of the chunk's tokens, if asked for."""
+    other_beams: list[Completion] = field(default_factory=list)
+    """Of a beam search, whose text comes in one chunk."""
 
+    @property
+    def token_texts(self) -> list[str]:
+        """What each token with a log probability adds to the text.
 
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A whole reply; of several beams, the best."""
-
-    text: str
-    prompt_tokens: int
-    completion_tokens: int
-    finish_reason: FinishReason
-    output_ids: list[int] = field(default_factory=list)
-    """The reply's tokens, if asked for."""
-    log_probs: list[float] = field(default_factory=list)
-    """The log probability of each of the reply's tokens, if asked for."""
+        A token that ends in the middle of a character adds nothing, and the next one both.
+        """
+        return [self.text, *("" for _ in self.log_probs[1:])] if self.log_probs else []

@@ -99,4 +99,5 @@ def _joined(earlier: EnsembleResponse, later: EnsembleResponse) -> EnsembleRespo
         stop_reason=earlier.stop_reason or later.stop_reason,
         output_ids=earlier.output_ids + later.output_ids,
         log_probs=later.log_probs if repeats_earlier else earlier.log_probs + later.log_probs,
+        other_beams=later.other_beams,
     )

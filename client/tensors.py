@@ -43,6 +43,7 @@ NUMPY_TYPES = {
     "INT32": np.int32,
     "UINT64": np.uint64,
 }
+INT32_BYTES = 4
 
 
 def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
@@ -115,6 +116,15 @@ def stop_tensors() -> list[triton.InferInput]:
 
 
 @dataclass(frozen=True, slots=True)
+class Beam:
+    """One reply of a beam search."""
+
+    text: str
+    tokens: int
+    """The prompt's included where it is repeated."""
+
+
+@dataclass(frozen=True, slots=True)
 class EnsembleResponse:
     """One response of the ensemble; of several beams, the best."""
 
@@ -130,25 +140,33 @@ class EnsembleResponse:
     output_ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     """Of the reply's tokens: in this response, or, with some engines, all so far."""
+    other_beams: list[Beam] = field(default_factory=list)
 
 
 def read_response(result: triton.InferResult) -> EnsembleResponse:
-    """Read one response; an empty final one has no tensors."""
+    """Read one response; an empty final one has no tensors.
+
+    The server sends each tensor as raw bytes: reading those is several times cheaper than NumPy
+    arrays of one element, and this is done for every token.
+    """
     response = result.get_response()
     is_final = response.parameters["triton_final_response"].bool_param
-    names = {output.name for output in response.outputs}
-    if not names:
+    if not response.outputs:
         return EnsembleResponse("", "", 0, 0, is_final)
-    tokens = int(_first(result, "sequence_length"))
+    raw = dict(
+        zip((each.name for each in response.outputs), response.raw_output_contents, strict=True)
+    )
+    tokens = _first_integer(raw["sequence_length"])
     return EnsembleResponse(
-        text=_first(result, "text_output").decode(),
-        pending_text=_first(result, "text_pending").decode() if "text_pending" in names else "",
+        text=_first_text(raw["text_output"]),
+        pending_text=_first_text(raw["text_pending"]) if "text_pending" in raw else "",
         tokens=tokens,
-        prompt_tokens=int(_first(result, "num_input_tokens")),
+        prompt_tokens=_first_integer(raw["num_input_tokens"]),
         is_final=is_final,
-        stop_reason=_stop_reason(result) if "stop_reason" in names else None,
-        output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in names else [],
-        log_probs=_best(result, "output_log_probs") if "output_log_probs" in names else [],
+        stop_reason=_first_text(raw["stop_reason"]) or None if "stop_reason" in raw else None,
+        output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in raw else [],
+        log_probs=_best(result, "output_log_probs") if "output_log_probs" in raw else [],
+        other_beams=_other_beams(result) if len(raw["sequence_length"]) > INT32_BYTES else [],
     )
 
 
@@ -158,14 +176,23 @@ def _input(name: str, dtype: str, *values: object) -> triton.InferInput:
     return tensor
 
 
-def _first(result: triton.InferResult, name: str) -> Any:
-    return result.as_numpy(name).reshape(-1)[0]
+def _first_integer(raw: bytes) -> int:
+    """Read the first element of an INT32 tensor."""
+    return int.from_bytes(raw[:INT32_BYTES], "little", signed=True)
+
+
+def _first_text(raw: bytes) -> str:
+    """Read the first element of a BYTES tensor: its length as UINT32, then itself."""
+    length = int.from_bytes(raw[:4], "little")
+    return raw[4 : 4 + length].decode()
+
+
+def _other_beams(result: triton.InferResult) -> list[Beam]:
+    texts, lengths = result.as_numpy("text_output"), result.as_numpy("sequence_length")
+    beams = zip(texts.reshape(-1)[1:], lengths.reshape(-1)[1:], strict=True)
+    return [Beam(text.decode(), int(tokens)) for text, tokens in beams]
 
 
 def _best(result: triton.InferResult, name: str) -> list[Any]:
     values: list[Any] = result.as_numpy(name)[0, 0].tolist()
     return values
-
-
-def _stop_reason(result: triton.InferResult) -> str | None:
-    return _first(result, "stop_reason").decode() or None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import sys
+import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from client.generation import Completion, FinishReason, GenerationRequest, TextC
 from client.responses import Responses
 from client.status import error_from_status
 from client.tensors import (
-    EnsembleResponse,
     input_tensors,
     request_parameters,
     stop_tensors,
@@ -25,7 +25,7 @@ from client.tensors import (
 
 logger = logging.getLogger(__name__)
 
-STOP_PERIOD_SECONDS = 0.1
+FIRST_STOP_PERIOD_SECONDS = 0.025
 STOP_SECONDS = 10.0
 READY_TIMEOUT_SECONDS = 2.0
 MAX_MESSAGE_BYTES = 2**31 - 1
@@ -66,6 +66,8 @@ class TritonClient:
         self._triton = triton.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
         self._deployment: Deployment | None = None
         self._stops: set[asyncio.Task[None]] = set()
+        self._streams: set[Responses] = set()
+        self._end: ServiceError | None = None
 
     async def stream(
         self,
@@ -85,7 +87,10 @@ class TritonClient:
             headers: gRPC metadata of the call, such as a `traceparent`.
         """
         deployment = await self._deployment_of_model()
+        if self._end is not None:
+            raise self._end
         responses = Responses(self._infer(request, headers))
+        self._streams.add(responses)
         timer = (
             None
             if timeout is None
@@ -104,18 +109,31 @@ class TritonClient:
                     completion_tokens,
                     completion_tokens + response.tokens - echoed,
                 )
+                budget = _budget(request, deployment, response.prompt_tokens)
                 reason: FinishReason | None = None
                 if stopped:
                     reason = "stop"
                 elif is_over:
-                    reason = _finish_reason(request, deployment, response, completion_tokens)
+                    reason = _finish_reason(completion_tokens, budget)
+                end = response.pending_text if is_over else ""
+                if request.include_stop_str_in_output:
+                    end += response.stop_reason or ""
                 yield TextChunk(
-                    text=response.text + (response.pending_text if is_over else ""),
+                    text=response.text + end,
                     prompt_tokens=response.prompt_tokens,
                     completion_tokens=completion_tokens,
                     finish_reason=reason,
                     output_ids=response.output_ids[echoed:],
                     log_probs=_log_probs_of(response.log_probs, begin, completion_tokens),
+                    other_beams=[
+                        Completion(
+                            text=beam.text,
+                            prompt_tokens=response.prompt_tokens,
+                            completion_tokens=beam.tokens - echoed,
+                            finish_reason=_finish_reason(beam.tokens - echoed, budget),
+                        )
+                        for beam in response.other_beams
+                    ],
                 )
                 if stopped and not is_over:
                     return
@@ -124,6 +142,7 @@ class TritonClient:
                     "Triton ended the stream before the reply was complete"
                 )
         finally:
+            self._streams.discard(responses)
             if timer:
                 timer.cancel()
             if not responses.are_over:
@@ -145,6 +164,12 @@ class TritonClient:
             )
         except InferenceServerException:
             return False
+
+    def end_streams(self, error: ServiceError) -> None:
+        """End in `error` every stream that runs, its engine stopped, and every one to come."""
+        self._end = error
+        for responses in self._streams:
+            responses.fail(error)
 
     async def close(self) -> None:
         """Wait for stops under way, then disconnect."""
@@ -190,15 +215,21 @@ class TritonClient:
     async def _stop(self, request_id: str, engine_model: str, responses: Responses) -> None:
         """Tell the engine to stop until the request's final response has come.
 
-        A stop that overtakes its request on the way to the engine is lost, so it is said again.
-        The call itself is not cancelled: Triton 2.51 would never finish its ensemble request.
+        A stop that overtakes its request on the way to the engine is lost, so it is said again,
+        first soon, then ever less often. The call itself is not cancelled: Triton 2.51 would never
+        finish its ensemble request.
         """
+        left_at = time.perf_counter()
+        period = FIRST_STOP_PERIOD_SECONDS
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 while not responses.are_over:
                     async for _ in self._call(engine_model, stop_tensors(), request_id):
                         pass
-                    await responses.wait_until_over(STOP_PERIOD_SECONDS)
+                    await responses.wait_until_over(period)
+                    period *= 2
+            milliseconds = 1000 * (time.perf_counter() - left_at)
+            logger.info("request %s was stopped in %.1f ms", request_id, milliseconds)
         except (grpc.aio.AioRpcError, TimeoutError) as error:
             logger.warning("request %s could not be stopped: %r", request_id, error)
             responses.abandon()
@@ -239,18 +270,19 @@ async def gather(stream: AsyncGenerator[TextChunk, None]) -> Completion:
         finish_reason=cast(FinishReason, last.finish_reason),  # a stream raises without one
         output_ids=[token for chunk in chunks for token in chunk.output_ids],
         log_probs=[value for chunk in chunks for value in chunk.log_probs],
+        token_texts=[text for chunk in chunks for text in chunk.token_texts],
+        other_beams=[beam for chunk in chunks for beam in chunk.other_beams],
     )
 
 
-def _finish_reason(
-    request: GenerationRequest,
-    deployment: Deployment,
-    response: EnsembleResponse,
-    completion_tokens: int,
-) -> FinishReason:
-    """`length` when the reply used up what preprocessing allowed it; the engine does not say."""
+def _budget(request: GenerationRequest, deployment: Deployment, prompt_tokens: int) -> int:
+    """Return how many tokens preprocessing allows the reply."""
     max_length = min(request.max_length or sys.maxsize, deployment.max_seq_len)
-    budget = min(request.max_tokens, max_length - response.prompt_tokens)
+    return min(request.max_tokens, max_length - prompt_tokens)
+
+
+def _finish_reason(completion_tokens: int, budget: int) -> FinishReason:
+    """Return `length` when the reply used up its budget; the engine does not say."""
     return "length" if completion_tokens >= budget else "stop"
 
 

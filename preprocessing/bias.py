@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from preprocessing.errors import InvalidRequestError
+from preprocessing.sampling import LARGEST
 from preprocessing.tokenizer import Tokenizer
 from preprocessing.words import check_ids
 
@@ -18,12 +19,14 @@ def embedding_bias(
     weights: Sequence[float],
     ids: Sequence[int],
     id_weights: Sequence[float],
-) -> Float32Array | None:
-    """Return FP32 [vocabulary], or nothing where nothing is weighted.
+) -> tuple[Float32Array | None, list[int]]:
+    """Return FP32 [vocabulary], or nothing where nothing is weighted, and the banned tokens.
 
     Every token of a word gets the word's weight; weights of one token add up
     (NVIDIA/TensorRT-LLM, triton_backend/all_models/inflight_batcher_llm/preprocessing/1/model.py,
-    which however encodes the words with special tokens and so weights BOS as well).
+    which however encodes the words with special tokens and so weights BOS as well). A token of
+    weight -inf is banned, which is a bad word's work: in a beam search a bias comes before the
+    softmax, so the tokens that remain would share its probability.
 
     Raises:
         InvalidRequestError: lists differ in length, a weight is no finite number, or an id is
@@ -36,12 +39,14 @@ def embedding_bias(
     for word, weight in zip(words, weights, strict=True):
         encoded = tokenizer.encode(word) if word else []
         weighted += [(token_id, weight) for token_id in encoded]
+    banned = sorted({token_id for token_id, weight in weighted if weight == -math.inf})
+    weighted = [each for each in weighted if each[1] != -math.inf]
     if not weighted:
-        return None
+        return None, banned
     bias = np.zeros(tokenizer.vocab_size, dtype=np.float32)
     for token_id, weight in weighted:
         bias[token_id] += weight
-    return bias
+    return bias, banned
 
 
 def _check_weights(
@@ -53,7 +58,7 @@ def _check_weights(
             "send one weight for each"
         )
     for weight in weights:
-        if math.isnan(weight) or weight == math.inf:
+        if math.isnan(weight) or weight > LARGEST:
             raise InvalidRequestError(
-                f"{weights_name} holds {weight}; it must be a number, or -inf for never"
+                f"{weights_name} holds {weight:g}; it must be at most {LARGEST:g}; -inf is never"
             )

@@ -12,6 +12,7 @@ from typing import Any
 from preprocessing.errors import InvalidRequestError
 
 MAX_STOP_STRINGS = 64
+MAX_END_IDS = 64
 MAX_UNKNOWN_NAMES = 1000
 
 
@@ -83,7 +84,12 @@ def _end_ids(values: dict[str, Any]) -> tuple[int, ...] | None:
     ids = _list(values, "end_ids", "[2, 32000]")
     if not all(type(each) is int for each in ids):
         raise InvalidRequestError("end_ids must be a JSON list of token ids")
-    return tuple(dict.fromkeys(ids))
+    distinct = tuple(dict.fromkeys(ids))
+    if len(distinct) > MAX_END_IDS:
+        raise InvalidRequestError(
+            f"end_ids has {len(distinct)} token ids; send {MAX_END_IDS} or fewer"
+        )
+    return distinct
 
 
 def _list(values: dict[str, Any], name: str, example: str) -> list[Any]:

@@ -12,7 +12,15 @@ from preprocessing.prompt import check_size, prompt_of
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.sampling import Values, check_sampling
 from preprocessing.tokenizer import PromptText, Tokenizer
-from preprocessing.words import Words, check_ids, encode_words, parse_word_ids, stop_hints
+from preprocessing.words import (
+    Words,
+    check_ids,
+    check_number,
+    check_some_token_is_left,
+    encode_words,
+    parse_word_ids,
+    stop_hints,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +106,25 @@ class Preprocessor:
         if min_tokens := fewest_new_tokens(len(input_ids), budget, minima):
             sampling["min_tokens"] = min_tokens
         end_id, *other_end_ids = self._end_ids(request)
+        if other_end_ids and "min_tokens" in sampling:
+            raise InvalidRequestError(
+                f"the engine holds back one end id until there are {sampling['min_tokens']} "
+                f"tokens, but this reply may end at {[end_id, *other_end_ids]}; send one in end_ids"
+            )
+        bias, banned = self._embedding_bias(request)
+        bad_words = [
+            *self._bad_words(request, [end_id, *other_end_ids]),
+            *([each] for each in banned),
+        ]
+        check_some_token_is_left(bad_words, self.tokenizer.vocab_size)
         return EngineInputs(
             input_ids=input_ids,
             request_output_len=budget,
             end_id=end_id,
             pad_id=self._pad_id(request),
             stop_words=[*([each] for each in other_end_ids), *self._stop_words(request)],
-            bad_words=self._bad_words(request),
-            embedding_bias=self._embedding_bias(request),
+            bad_words=bad_words,
+            embedding_bias=bias,
             sampling=sampling,
         )
 
@@ -148,18 +167,22 @@ class Preprocessor:
         check_size("stop_words", request.stop_words, self.max_seq_len)
         check_size("stop", stop, self.max_seq_len)
         words = encode_words(self.tokenizer, request.stop_words)
+        check_number("stop_words", words)
         return words + stop_hints(self.tokenizer, stop)
 
-    def _bad_words(self, request: PromptRequest) -> Words:
+    def _bad_words(self, request: PromptRequest, end_ids: list[int]) -> Words:
         check_size("bad_words", request.bad_words, self.max_seq_len)
         words = encode_words(self.tokenizer, request.bad_words)
         if request.bad_words_ids is not None:
-            words += parse_word_ids(
+            as_ids = parse_word_ids(
                 "bad_words_ids", request.bad_words_ids, self.tokenizer.vocab_size
             )
+            # The end of a reply stays possible, as in transformers, whose parameter this is.
+            words += [word for word in as_ids if len(word) > 1 or word[0] not in end_ids]
+        check_number("bad_words", [word for word in words if len(word) > 1])
         return words
 
-    def _embedding_bias(self, request: PromptRequest) -> Float32Array | None:
+    def _embedding_bias(self, request: PromptRequest) -> tuple[Float32Array | None, list[int]]:
         check_size("embedding_bias_words", request.embedding_bias_words, self.max_seq_len)
         return embedding_bias(
             self.tokenizer,

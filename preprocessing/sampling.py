@@ -4,6 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from preprocessing.engines import BEAM_DEFAULTS, FIXED_VALUES, EngineName
 from preprocessing.errors import InvalidRequestError
 
@@ -19,23 +21,40 @@ class Range:
     text: str
 
 
+# Far beyond them scores leave the range of float32, and no token can be chosen any more.
+SMALLEST, LARGEST = float(np.float32(1e-6)), 1e6
+LARGEST_LENGTH_PENALTY = 10  # so that 4096 to its power is within float32, too
+
+
+def _has_size(value: Number) -> bool:
+    return SMALLEST <= value <= LARGEST
+
+
+def _is_small(value: Number) -> bool:
+    return -LARGEST <= value <= LARGEST
+
+
 # The C++ backend answers a value out of range with a stack trace, if it answers.
 RANGES: dict[str, Range] = {
-    "temperature": Range(lambda value: value >= 0, "0 or more; 0 is greedy"),
+    "temperature": Range(
+        lambda value: value == 0 or _has_size(value), "0, which is greedy, or from 1e-6 to 1e6"
+    ),
     "top_k": Range(lambda value: value >= 0, "0 or more; 0 is no limit"),
     "top_p": Range(lambda value: 0 <= value <= 1, "in [0, 1]"),
     "top_p_min": Range(lambda value: 0 < value <= 1, "in (0, 1]"),
     "top_p_decay": Range(lambda value: 0 < value <= 1, "in (0, 1]"),
     "top_p_reset_ids": Range(lambda value: value >= 0, "a token id"),
-    "repetition_penalty": Range(lambda value: value > 0, "more than 0"),
-    "presence_penalty": Range(lambda _: True, "a finite number"),
-    "frequency_penalty": Range(lambda _: True, "a finite number"),
+    "repetition_penalty": Range(_has_size, "from 1e-6 to 1e6"),
+    "presence_penalty": Range(_is_small, "from -1e6 to 1e6"),
+    "frequency_penalty": Range(_is_small, "from -1e6 to 1e6"),
     "min_tokens": Range(lambda value: value >= 0, "0 or more"),
     "min_length": Range(lambda value: value >= 0, "0 or more"),
     "min_total_length": Range(lambda value: value >= 0, "0 or more"),
     "no_repeat_ngram_size": Range(lambda value: value >= 0, "0 or more; 0 is off"),
-    "length_penalty": Range(lambda value: value >= 0, "0 or more"),
-    "beam_search_diversity_rate": Range(lambda value: value >= 0, "0 or more"),
+    "length_penalty": Range(
+        lambda value: 0 <= value <= LARGEST_LENGTH_PENALTY, f"from 0 to {LARGEST_LENGTH_PENALTY}"
+    ),
+    "beam_search_diversity_rate": Range(lambda value: 0 <= value <= LARGEST, "from 0 to 1e6"),
     "early_stopping": Range(lambda value: value in (0, 1, 2), "0, 1 or 2 (never)"),
     "num_return_sequences": Range(
         lambda value: value == 1, "1; send as many requests, each with a seed of its own"

@@ -11,6 +11,8 @@ from preprocessing.tokenizer import Tokenizer
 Int32Array = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 Words = list[list[int]]
 
+MAX_WORDS = 1024
+
 
 def encode_words(tokenizer: Tokenizer, words: Sequence[str]) -> Words:
     """Encode words without special tokens; empty ones are dropped."""
@@ -46,6 +48,28 @@ def check_ids(name: str, ids: Sequence[object], vocab_size: int) -> None:
             raise InvalidRequestError(
                 f"{name} holds {token_id!r}; token ids of this model are 0 to {vocab_size - 1}"
             )
+
+
+def check_number(name: str, words: Words) -> None:
+    """Refuse more words than an engine can look for after each token, for all its requests.
+
+    Raises:
+        InvalidRequestError: with their number and the limit.
+    """
+    if len(words) > MAX_WORDS:
+        raise InvalidRequestError(
+            f"{name} has {len(words)} sequences of tokens; send {MAX_WORDS} or fewer"
+        )
+
+
+def check_some_token_is_left(bad_words: Words, vocab_size: int) -> None:
+    """Refuse bad words that are the whole vocabulary.
+
+    Raises:
+        InvalidRequestError: they are.
+    """
+    if len({word[0] for word in bad_words if len(word) == 1}) == vocab_size:
+        raise InvalidRequestError("every token of this model is banned; leave one that may come")
 
 
 def stop_hints(tokenizer: Tokenizer, stop: Sequence[str]) -> Words:

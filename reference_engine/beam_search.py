@@ -30,24 +30,24 @@ class BeamSearch:
     After `advance`, row j of the model continues what row `parents[j]` was, with `next_tokens[j]`.
     """
 
-    def __init__(self, request: EngineRequest, max_new_tokens: int) -> None:
+    def __init__(self, request: EngineRequest, max_new_tokens: int, device: torch.device) -> None:
         self.num_rows = request.sampling.beam_width
         self._sampling = request.sampling
         self._stop = StopCriteria(request, max_new_tokens)
         self._divisor = processors.divisor(request.sampling)
         # Before the softmax as in TensorRT-LLM, where transformers knows no such thing.
-        self._shifts = processors.bias(request) + processors.occurrence_penalties(request.sampling)
-        self._constraints = processors.constraints(request)
+        penalties = processors.occurrence_penalties(request.sampling)
+        self._shifts = processors.bias(request, device) + penalties
+        self._constraints = processors.constraints(request, device)
         diversity = request.sampling.beam_search_diversity_rate
-        self._diversity = diversity * torch.arange(self.num_rows)
+        self._diversity = diversity * torch.arange(self.num_rows, device=device)
         self._prompt_length = self._length = len(request.input_ids)
-        self._token_ids = torch.empty(
-            self.num_rows, self._length + max_new_tokens, dtype=torch.int64
-        )
-        self._token_ids[:, : self._length] = torch.tensor(request.input_ids)
-        self._log_probs = torch.empty(self.num_rows, max_new_tokens)
+        longest = self._length + max_new_tokens
+        self._token_ids = torch.empty(self.num_rows, longest, dtype=torch.int64, device=device)
+        self._token_ids[:, : self._length] = torch.tensor(request.input_ids, device=device)
+        self._log_probs = torch.empty(self.num_rows, max_new_tokens, device=device)
         # All rows hold the prompt at first: only the first may be continued, or all stay equal.
-        self._scores = torch.full((self.num_rows,), -1e9)
+        self._scores = torch.full((self.num_rows,), -1e9, device=device)
         self._scores[0] = 0
         self._hypotheses: list[Hypothesis] = []
         self.parents: list[int] = list(range(self.num_rows))
@@ -90,7 +90,9 @@ class BeamSearch:
         self._log_probs[:, self._num_generated - 1] = scores[alive] - self._scores[self.parents]
         self._scores = scores[alive]
         self._token_ids = self._token_ids[self.parents]
-        self._token_ids[:, self._length - 1] = torch.tensor(self.next_tokens)
+        self._token_ids[:, self._length - 1] = torch.tensor(
+            self.next_tokens, device=self._token_ids.device
+        )
         self.is_finished = len(self._hypotheses) == self.num_rows and (
             self._sampling.early_stopping == EARLY or not self._can_improve()
         )
@@ -105,7 +107,7 @@ class BeamSearch:
         There are enough of them for `beam_width` to go on when all endings are among them.
         """
         token_ids = self._token_ids[:, : self._length]
-        totals = logits.cpu().expand(self.num_rows, -1).clone()
+        totals = logits.expand(self.num_rows, -1).clone()
         processors.apply(self._shifts, token_ids, totals)
         totals = torch.log_softmax(totals / self._divisor, dim=-1)
         processors.apply(self._constraints, token_ids, totals)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from reference_engine.interface import EngineRequest, TokenEvent
+from reference_engine.interface import EngineRequest, RequestRefusedError, TokenEvent
 from reference_engine.tensors import (
     Tensor,
     Tensors,
@@ -13,6 +13,9 @@ from reference_engine.tensors import (
     tensors_from_perf_metrics,
     wants_perf_metrics,
 )
+
+REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
+"""The C++ backend answers no request without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,11 @@ class EngineCall:
             requested: names of the outputs that are wanted.
 
         Raises:
-            RequestRefusedError: a tensor is missing or malformed.
+            RequestRefusedError: a tensor is missing or malformed, or a required output not wanted.
         """
+        for name in REQUIRED_OUTPUTS:
+            if name not in requested:
+                raise RequestRefusedError(f"{name} must be among the requested outputs")
         return cls(
             request=request_from_tensors(
                 tensors, request_id, exclude_input_in_output=exclude_input_in_output

@@ -92,11 +92,11 @@ def read_shape(directory: Path) -> ModelShape:
     )
 
 
-def load_model(directory: Path, dtype: str) -> Any:
+def load_model(directory: Path, dtype: str, device: torch.device) -> Any:
     """Load a Hugging Face checkpoint, which `read_shape` has accepted, as one of `DTYPES`.
 
     Returns:
-        A transformers causal language model on the CPU, in evaluation mode.
+        A transformers causal language model on `device`, in evaluation mode.
 
     Raises:
         CheckpointError: the weights are absent, unreadable, incomplete or of the wrong shape.
@@ -120,4 +120,4 @@ def load_model(directory: Path, dtype: str) -> Any:
                 f"{directory}: {len(keys)} weights are {problem.removesuffix('_keys')} ({names});"
                 " copy the checkpoint again, all *.safetensors files with config.json"
             )
-    return model.eval()
+    return model.eval().to(device)

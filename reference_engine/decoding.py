@@ -12,10 +12,10 @@ from reference_engine.sampler import Sampler
 Decoding = Sampler | BeamSearch
 
 
-def start(request: EngineRequest, max_new_tokens: int) -> Decoding:
-    """Return how the tokens of `request` are chosen."""
+def start(request: EngineRequest, max_new_tokens: int, device: torch.device) -> Decoding:
+    """Return how the tokens of `request` are chosen from logits on `device`."""
     make = BeamSearch if request.sampling.beam_width > 1 else Sampler
-    return make(request, max_new_tokens)
+    return make(request, max_new_tokens, device)
 
 
 def advance(parts: Sequence[tuple[Decoding, torch.Tensor]]) -> list[Exception | None]:

@@ -12,7 +12,7 @@ import torch
 from reference_engine.blocks import BlockPool
 from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_config, read_shape
 from reference_engine.decoder import Decoder
-from reference_engine.hardware import AUTO, resolve_dtype, use_threads_for
+from reference_engine.hardware import AUTO, CPU, best_device, resolve_dtype, use_threads_for
 from reference_engine.interface import (
     EngineRequest,
     EngineStatistics,
@@ -95,20 +95,26 @@ class ReferenceEngine:
         pool = BlockPool(num_blocks, TOKENS_PER_BLOCK)
         self._scheduler = Scheduler(max_batch_size, max_queue_size, pool)
 
-        spec = ModelSpec(
-            directory, resolve_dtype(dtype, shape), max_seq_len, pool.num_blocks, pool.block_size
-        )
         _, num_ranks = read_config(directory)
+        is_shared = num_ranks is not None or tensor_parallel_size > 1
+        device = CPU if is_shared else best_device()
+        spec = ModelSpec(
+            directory,
+            resolve_dtype(dtype, shape, device),
+            max_seq_len,
+            pool.num_blocks,
+            pool.block_size,
+        )
 
         @contextmanager
         def open_runner() -> Iterator[Runner]:
-            if num_ranks is not None or tensor_parallel_size > 1:
+            if is_shared:
                 with open_ranks(spec, tensor_parallel_size, self._scheduler.interrupt) as runner:
                     yield runner
                 return
             use_threads_for(shape)
-            model = load_model(directory, spec.dtype)
-            cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype)
+            model = load_model(directory, spec.dtype, device)
+            cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype, device)
             yield ModelRunner(Decoder(model, max_seq_len), cache)
 
         loaded: Future[None] = Future()

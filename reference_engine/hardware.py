@@ -1,4 +1,4 @@
-"""How a model runs best on the CPU at hand (docs/performance.md has the measurements)."""
+"""How a model runs best on the machine at hand (docs/performance.md has the measurements)."""
 
 from pathlib import Path
 
@@ -7,17 +7,26 @@ import torch
 from reference_engine.checkpoint import ModelShape
 
 AUTO = "auto"
+CPU = torch.device("cpu")
 # Below this hidden size a projection takes microseconds: waking a second thread for it costs more
 # than the thread saves, and half the bytes save nothing.
 SMALL_HIDDEN_SIZE = 512
 NATIVE_BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
-def resolve_dtype(asked: str, shape: ModelShape) -> str:
-    """Return what "auto" stands for: bfloat16 where the CPU computes in it and the model gains."""
+def best_device() -> torch.device:
+    """Return the GPU if torch sees one, else the CPU."""
+    return torch.device("cuda") if torch.cuda.is_available() else CPU
+
+
+def resolve_dtype(asked: str, shape: ModelShape, device: torch.device) -> str:
+    """Return what "auto" stands for: bfloat16 where the device has it and the model gains."""
     if asked != AUTO:
         return asked
-    return "bfloat16" if shape.hidden_size >= SMALL_HIDDEN_SIZE and _has_bfloat16() else "float32"
+    if shape.hidden_size < SMALL_HIDDEN_SIZE:
+        return "float32"
+    is_native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _has_bfloat16()
+    return "bfloat16" if is_native else "float32"
 
 
 def use_threads_for(shape: ModelShape) -> None:

@@ -62,18 +62,22 @@ class KVCache:
     """For every layer a tensor [num_blocks, block_size, 2, kv_heads, head_dim]."""
 
     def __init__(
-        self, shape: ModelShape, num_blocks: int, block_size: int, dtype: torch.dtype
+        self,
+        shape: ModelShape,
+        num_blocks: int,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
     ) -> None:
         self._shape = shape
         self._block_size = block_size
         self._dtype = dtype
+        self._device = device
         self._width = 2 * shape.num_kv_heads * shape.head_dim
-        # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN. From
-        # numpy, whose zeros take no memory before they are written to.
+        # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN.
         size = num_blocks * block_size * self._width * dtype.itemsize
         self._layers = [
-            torch.from_numpy(np.zeros(size, np.uint8)).view(dtype).view(num_blocks, -1)
-            for _ in range(shape.num_layers)
+            _zeros(size, device).view(dtype).view(num_blocks, -1) for _ in range(shape.num_layers)
         ]
 
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
@@ -106,10 +110,10 @@ class KVCache:
                 slots += [row.blocks[p // size] * size + p % size for p in where]
                 last[index] = len(token_ids) - 1
         return AttentionPlan(
-            token_ids=torch.tensor(token_ids),
-            positions=torch.tensor(positions),
-            slots=torch.tensor(slots),
-            last=torch.tensor(last),
+            token_ids=self._tensor(token_ids),
+            positions=self._tensor(positions),
+            slots=self._tensor(slots),
+            last=self._tensor(last),
             groups=groups,
         )
 
@@ -148,16 +152,26 @@ class KVCache:
     def _group(self, begin: int, rows: Sequence[Row]) -> _Group:
         num_blocks = -(-max(row.end for row in rows) // self._block_size)
         tokens = len(rows[0].tokens)
-        blocks = torch.tensor(
+        blocks = self._tensor(
             [[*row.blocks[:num_blocks], *[0] * (num_blocks - len(row.blocks))] for row in rows]
         )
-        starts = torch.tensor([row.start for row in rows])
-        positions = (starts[:, None] + torch.arange(tokens))[:, :, None]
-        places = torch.arange(num_blocks * self._block_size)
+        starts = self._tensor([row.start for row in rows])
+        positions = (starts[:, None] + torch.arange(tokens, device=self._device))[:, :, None]
+        places = torch.arange(num_blocks * self._block_size, device=self._device)
         hidden = places > positions
         if self._shape.sliding_window is not None:
             hidden |= places <= positions - self._shape.sliding_window
-        mask = torch.zeros(hidden.shape, dtype=self._dtype).masked_fill_(hidden, -torch.inf)
+        mask = torch.zeros_like(hidden, dtype=self._dtype).masked_fill_(hidden, -torch.inf)
         shared_by = self._shape.num_heads // self._shape.num_kv_heads
         mask = mask.repeat_interleave(shared_by, dim=1)[:, None]
         return _Group(begin, len(rows), tokens, blocks.flatten(), mask)
+
+    def _tensor(self, numbers: Sequence[object]) -> torch.Tensor:
+        return torch.tensor(numbers, device=self._device)
+
+
+def _zeros(size: int, device: torch.device) -> torch.Tensor:
+    """Return uint8 [size]; on a CPU those of numpy, which take no memory before they are used."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(size, np.uint8))
+    return torch.zeros(size, dtype=torch.uint8, device=device)

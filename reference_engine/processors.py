@@ -23,12 +23,13 @@ BANNED = float("-inf")
 class Bias:
     """Adds a number to the score of each of the first tokens of the vocabulary."""
 
-    def __init__(self, bias: np.ndarray[tuple[int], np.dtype[np.float32]]) -> None:
-        self._bias = torch.from_numpy(bias)
+    def __init__(
+        self, bias: np.ndarray[tuple[int], np.dtype[np.float32]], device: torch.device
+    ) -> None:
+        self._bias = torch.from_numpy(bias).to(device)
 
     def __call__(self, _: torch.Tensor, scores: torch.Tensor) -> None:
         """Add the bias to `scores`."""
-        self._bias = self._bias.to(scores.device)
         scores[:, : len(self._bias)] += self._bias
 
 
@@ -77,8 +78,9 @@ class NoRepeatNgram:
 class BadWords:
     """Bans tokens, and tokens that would complete a word of several."""
 
-    def __init__(self, words: list[list[int]]) -> None:
-        self._tokens = torch.tensor([word[0] for word in words if len(word) == 1], dtype=torch.long)
+    def __init__(self, words: list[list[int]], device: torch.device) -> None:
+        tokens = [word[0] for word in words if len(word) == 1]
+        self._tokens = torch.tensor(tokens, dtype=torch.int64, device=device)
         self._phrases = [word for word in words if len(word) > 1]
         self._window = max((len(word) - 1 for word in self._phrases), default=0)
 
@@ -117,12 +119,12 @@ def divisor(sampling: SamplingConfig) -> float:
     return sampling.temperature or 1.0
 
 
-def bias(request: EngineRequest) -> list[Processor]:
+def bias(request: EngineRequest, device: torch.device) -> list[Processor]:
     """Return the embedding bias, if there is one; it comes before all else."""
-    return [] if request.embedding_bias is None else [Bias(request.embedding_bias)]
+    return [] if request.embedding_bias is None else [Bias(request.embedding_bias, device)]
 
 
-def constraints(request: EngineRequest) -> list[Processor]:
+def constraints(request: EngineRequest, device: torch.device) -> list[Processor]:
     """Return what transformers knows too: repetition, n-grams, bad words, min tokens."""
     sampling = request.sampling
     chain: list[Processor] = []
@@ -130,9 +132,8 @@ def constraints(request: EngineRequest) -> list[Processor]:
         chain.append(RepetitionPenalty(sampling.repetition_penalty))
     if sampling.no_repeat_ngram_size > 0:
         chain.append(NoRepeatNgram(sampling.no_repeat_ngram_size))
-    # The end id stays possible, as in transformers: banning it is not what bad words are for.
-    if bad_words := [word for word in request.bad_words if word != [request.end_id]]:
-        chain.append(BadWords(bad_words))
+    if request.bad_words:
+        chain.append(BadWords(request.bad_words, device))
     if sampling.min_tokens > 0 and request.end_id >= 0:
         chain.append(MinTokens(len(request.input_ids), sampling.min_tokens, request.end_id))
     return chain

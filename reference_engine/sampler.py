@@ -22,7 +22,7 @@ class Sampler:
     num_rows = 1
     parents = (0,)
 
-    def __init__(self, request: EngineRequest, max_new_tokens: int) -> None:
+    def __init__(self, request: EngineRequest, max_new_tokens: int, device: torch.device) -> None:
         self.sampling = request.sampling
         self.is_greedy = processors.is_greedy(request.sampling)
         self.divisor = processors.divisor(request.sampling)
@@ -30,16 +30,19 @@ class Sampler:
         self.wants_log_probs = request.return_log_probs
         self._stop = StopCriteria(request, max_new_tokens)
         self._chain = (
-            processors.bias(request)
-            + processors.constraints(request)
+            processors.bias(request, device)
+            + processors.constraints(request, device)
             + processors.occurrence_penalties(request.sampling)
         )
         self._generator: torch.Generator | None = None
 
-        self._length = len(request.input_ids)
-        self._token_ids = torch.empty(1, self._length + max_new_tokens, dtype=torch.int64)
-        self._token_ids[0, : self._length] = torch.tensor(request.input_ids)
+        self._prompt = request.input_ids
         self._generated: list[int] = []
+        # For the chain: prompt and output, int64 [1, the longest output].
+        if self._chain:
+            longest = self._length + max_new_tokens
+            self._token_ids = torch.empty(1, longest, dtype=torch.int64, device=device)
+            self._token_ids[0, : self._length] = torch.tensor(request.input_ids, device=device)
         self._log_probs: list[float] = []
         self._cumulative = 0.0
         self.next_tokens: list[int] = []
@@ -58,8 +61,7 @@ class Sampler:
     def process(self, scores: torch.Tensor) -> None:
         """Apply the request's bias, penalties and bans to float32 [1, vocab], in place."""
         if self._chain:
-            token_ids = self._token_ids[:, : self._length].to(scores.device)
-            processors.apply(self._chain, token_ids, scores)
+            processors.apply(self._chain, self._token_ids[:, : self._length], scores)
 
     def fill_with_noise(self, row: torch.Tensor) -> None:
         """Draw float32 [vocab] from the exponential distribution by the seed, in place."""
@@ -76,14 +78,22 @@ class Sampler:
             return
         self._log_probs.append(log_prob)
         self._decay_top_p(token)
-        self._token_ids[0, self._length] = token
-        self._length += 1
+        if self._chain:
+            self._token_ids[0, self._length] = token
         self._generated.append(token)
         self.next_tokens = [token]
         self.is_finished = len(self._generated) == self._stop.max_new_tokens
         if window := self._stop.window:
-            tail = self._token_ids[0, max(0, self._length - window) : self._length].tolist()
-            self.is_finished |= self._stop.matches_stop_word(tail)
+            self.is_finished |= self._stop.matches_stop_word(self._tail(window))
+
+    @property
+    def _length(self) -> int:
+        return len(self._prompt) + len(self._generated)
+
+    def _tail(self, length: int) -> list[int]:
+        missing = max(0, length - len(self._generated))
+        before = self._prompt[max(0, len(self._prompt) - missing) :]
+        return [*before, *self._generated[-length:]]
 
     def _decay_top_p(self, token: int) -> None:
         """Source: NVIDIA/TensorRT-LLM, cpp/tensorrt_llm/kernels/samplingTopPKernels.cu."""
@@ -183,8 +193,8 @@ def _draw_at_once(probabilities: torch.Tensor) -> torch.Tensor:
     """Draw by one random number a row, many times faster than a number a token."""
     masses = probabilities.cumsum(dim=-1, dtype=torch.float64)
     numbers = [[random.random()] for _ in probabilities]  # noqa: S311
-    where = torch.tensor(numbers, dtype=torch.float64)
-    tokens = torch.searchsorted(masses, where.to(masses.device) * masses[:, -1:], right=True)
+    where = torch.tensor(numbers, dtype=torch.float64, device=masses.device)
+    tokens = torch.searchsorted(masses, where * masses[:, -1:], right=True)
     return tokens[:, 0].clamp(max=probabilities.shape[1] - 1)  # beyond it if they are NaN
 
 

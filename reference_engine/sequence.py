@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from enum import Enum
 
+import torch
+
 from reference_engine import decoding
 from reference_engine.blocks import BlockPool, SequenceBlocks
 from reference_engine.decoding import Decoding
@@ -57,9 +59,14 @@ class Sequence:
 
     @property
     def decoding(self) -> Decoding:
-        """How tokens are chosen; made when first asked for, by the thread that owns torch."""
+        """How tokens are chosen, once there have been logits to choose from."""
+        assert self._decoding is not None, "the prompt has yet to be read"
+        return self._decoding
+
+    def decoding_on(self, device: torch.device) -> Decoding:
+        """Return `decoding`; made when first asked for, by the thread that owns torch."""
         if self._decoding is None:
-            self._decoding = decoding.start(self.request, self._max_new_tokens)
+            self._decoding = decoding.start(self.request, self._max_new_tokens, device)
         return self._decoding
 
     def num_blocks_needed(self, pool: BlockPool) -> int:

@@ -75,7 +75,9 @@ class StepLoop:
 
     def _advance(self, parts: list[tuple[Sequence, torch.Tensor]]) -> None:
         """Choose tokens; an exception there is one request's own and ends no other."""
-        errors = decoding.advance([(each.decoding, logits) for each, logits in parts])
+        errors = decoding.advance(
+            [(each.decoding_on(logits.device), logits) for each, logits in parts]
+        )
         for (sequence, _), error in zip(parts, errors, strict=True):
             if error is None:
                 self._follow(sequence)

@@ -184,7 +184,18 @@ def _sampling(tensors: Tensors) -> SamplingConfig:
     for name, field in SAMPLING_NUMBERS.items():
         if name in tensors:
             values[field] = _number(tensors, name)
+    if values.get("temperature") == 0:
+        values |= _at_temperature_zero(values)
     return SamplingConfig(**values)
+
+
+def _at_temperature_zero(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the C++ backend puts in its place: greedy, or after top-p alone a plain draw.
+
+    Source: NVIDIA/TensorRT-LLM, cpp/include/tensorrt_llm/runtime/samplingConfig.h.
+    """
+    is_drawn = "top_k" not in values and values.get("top_p", 0) > 0
+    return {"temperature": 1.0} | ({"top_p": 1.0} if is_drawn else {"top_k": 1})
 
 
 def _bias(tensors: Tensors) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:

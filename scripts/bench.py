@@ -6,20 +6,19 @@ the machine with the servers: compare the rows of one run, not runs.
 
 import argparse
 import asyncio
-import contextlib
-import subprocess
-import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import aiohttp
 import numpy as np
 import tritonclient.grpc.aio as triton
 
 from client import GenerationRequest, Message, TritonClient
-from launcher.ports import TritonPorts, free_ports
+from launcher.ports import TritonPorts
+from launcher.service import running_service
 
 MESSAGES: list[Message] = [{"role": "user", "content": "What is a zephyr?"}]
 # What the engine alone is given: about as many tokens as the chat prompt has.
@@ -141,26 +140,6 @@ def _tensor(
     return tensor
 
 
-@contextlib.contextmanager
-def served() -> Iterator[tuple[str, TritonPorts]]:
-    """Run scripts/serve.py on free ports; yields the shim's URL and Triton's ports."""
-    ports, shim_port = free_ports(), free_ports().http
-    command = [
-        *(sys.executable, "scripts/serve.py", "--port", str(shim_port)),
-        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
-        *("--triton-metrics-port", str(ports.metrics)),
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603
-        assert server.stdout is not None
-        try:
-            ready = next((line for line in server.stdout if line.startswith("ready:")), None)
-            if ready is None:
-                raise SystemExit("the server did not start; see above")
-            yield ready.split()[1], ports
-        finally:
-            server.terminate()
-
-
 async def bench(url: str, ports: TritonPorts, arguments: argparse.Namespace) -> None:
     """Print the table."""
     tokens = arguments.tokens
@@ -187,12 +166,12 @@ async def bench(url: str, ports: TritonPorts, arguments: argparse.Namespace) -> 
 def main() -> None:
     """Serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--requests", type=int, default=16, help="a row, at least")
     parser.add_argument("--tokens", type=int, default=64, help="a request")
     arguments = parser.parse_args()
-    with served() as (url, ports):
-        asyncio.run(bench(url, ports, arguments))
+    with running_service(Path(".run/bench/shim.log")) as service:
+        asyncio.run(bench(service.url, service.ports, arguments))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
+from client import ServerEndingError
 from shim import gpu_stats, health, openai_routes, predict, welcome, zephyr
 from shim.error_responses import error_responses
 from shim.errors import install_error_handlers
@@ -49,6 +50,7 @@ class App(FastAPI):
     def __init__(self, settings: Settings):
         self.settings = settings
         self.lifecycle = Lifecycle()
+        self._models: ServedModels | None = None
         self._metrics = Metrics()
         self._tracing = Tracing(settings.otlp_endpoint)
         super().__init__(
@@ -84,6 +86,11 @@ class App(FastAPI):
                 expose_headers=READABLE_HEADERS,
             )
 
+    def end_generations(self) -> None:
+        """End every generation that still runs, each in an error of its route's form."""
+        if self._models is not None:
+            self._models.replicas.end_streams(ServerEndingError("the time to finish is over"))
+
     def build_middleware_stack(self) -> ASGIApp:
         """Observe all of it, the replies to unexpected errors included."""
         return Observation(super().build_middleware_stack(), self._metrics, self._tracing.tracer)
@@ -91,6 +98,7 @@ class App(FastAPI):
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[State]:
         models = ServedModels(self.settings, self._metrics, self._tracing.tracer)
+        self._models = models
         await models.replicas.check()
         checks = asyncio.create_task(
             models.replicas.check_for_ever(self.settings.health_check_seconds),

@@ -45,7 +45,7 @@ def openai_body(form: type[BaseModel], examples: dict[str, Any]) -> dict[str, An
     own = form.model_json_schema()
     extras = OpenAIExtras.model_json_schema()["properties"]
     generate = CheckedParameters.model_json_schema()["properties"]
-    for name in (*INPUTS, *NOT_HERE):
+    for name in NOT_HERE.union(INPUTS):
         del generate[name]
     properties = generate | extras | own["properties"]
     return _json_body(_without_references(own | {"properties": properties}), examples)

@@ -17,6 +17,7 @@ from client import (
     GenerationFailedError,
     InvalidRequestError,
     ServerBusyError,
+    ServerEndingError,
     ServiceError,
 )
 from shim.openai_errors import is_openai_path, openai_error
@@ -24,6 +25,7 @@ from shim.openai_errors import is_openai_path, openai_error
 ZEPHYR_PREFIX = "/zephyr/"
 RETRY_AFTER_SECONDS = "1"
 DEADLINE_TEXT = "The request took longer than it may, and was stopped."
+ENDING_TEXT = "This server is about to end; ask another one, or later."
 CLIENT_CLOSED_REQUEST = 499  # the log's word for it; nobody is there to read the reply
 ERROR_SOURCE = "04"  # Truss: the error is the model server's
 CLIENT_ERROR_CODE = "700"
@@ -70,6 +72,8 @@ def status_and_text(error: ServiceError, request_id: str | None) -> tuple[int, s
         case GenerationFailedError():
             logger.error("request %s failed: %s", request_id, error)
             return 500, f"Generation failed; the server's log says why, at request {request_id}."
+        case ServerEndingError():
+            return 503, ENDING_TEXT
         case _:
             logger.warning("request %s could not be run: %s", request_id, error)
             return 503, "The model server can not be reached or is not ready; try again later."

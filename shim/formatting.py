@@ -1,7 +1,9 @@
 """Python code in the form that black gives it."""
 
 import asyncio
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 FORMAT_SECONDS = 3.0
 MAX_AT_ONCE = 2
@@ -16,29 +18,25 @@ class Formatter:
     """
 
     def __init__(self) -> None:
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self._threads = ThreadPoolExecutor(MAX_AT_ONCE, "format")
 
     async def format(self, code: str) -> str:
         """Return Python code formatted by black, or as it came if black makes nothing of it."""
-        async with self._slots:
-            output = await _run_black(code)
+        loop = asyncio.get_running_loop()
+        output = await loop.run_in_executor(self._threads, _run_black, code)
         return code if output is None or len(output) > MAX_GROWTH * (len(code) + 1) else output
 
 
-async def _run_black(code: str) -> str | None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-I", "-m", "black", "--quiet", "-"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+def _run_black(code: str) -> str | None:
     try:
-        async with asyncio.timeout(FORMAT_SECONDS):
-            output, _ = await process.communicate(code.encode())
-    except TimeoutError:
+        # From a thread, as the fork of the event loop's own processes stops all streams meanwhile.
+        black = subprocess.run(
+            [sys.executable, "-I", "-m", "black", "--quiet", "-"],
+            input=code.encode(),
+            capture_output=True,
+            check=False,
+            timeout=FORMAT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
         return None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return output.decode() if process.returncode == 0 else None
+    return black.stdout.decode() if black.returncode == 0 else None

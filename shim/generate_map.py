@@ -15,6 +15,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from shim.token_types import (
+    LogitBias,
+    MaskRow,
+    SequenceBias,
+    Strings,
+    TokenIds,
+    TokenLists,
+    TokenRow,
+)
+
 FOLDER = Path(__file__).parent
 
 Group = Literal["GenerationConfig", "generate", "extension", "openai"]
@@ -24,12 +34,16 @@ TypeName = Literal[
     "boolean",
     "early_stopping",
     "integer",
+    "logit_bias",
+    "mask",
     "number",
     "object",
+    "sequence_bias",
     "string",
     "strings",
     "token_ids",
     "token_lists",
+    "tokens",
 ]
 
 
@@ -47,12 +61,16 @@ TYPES: Mapping[TypeName, Any] = MappingProxyType(
             bool | Literal["never"], BeforeValidator(_check_early_stopping)
         ],
         "integer": int,
+        "logit_bias": LogitBias,
+        "mask": MaskRow,
         "number": float,
         "object": dict[str, Any],
+        "sequence_bias": SequenceBias,
         "string": str,
-        "strings": str | list[str],
-        "token_ids": int | list[int],
-        "token_lists": list[list[int]],
+        "strings": Strings,
+        "token_ids": TokenIds,
+        "token_lists": TokenLists,
+        "tokens": TokenRow,
     }
 )
 

@@ -77,7 +77,7 @@ def _type(row: Row) -> Iterator[str]:
     yield row.type.replace("_", " ")
     if row.more_than is not None:
         yield f"> {row.more_than:g}"
-    if row.at_least is not None and row.at_least > -3e38:
+    if row.at_least is not None:
         yield f">= {row.at_least:g}"
     if row.at_most is not None and row.at_most < 2**31 - 1:
         yield f"<= {row.at_most:g}"

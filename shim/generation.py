@@ -1,5 +1,6 @@
 """From the parameters of a request to what the ensemble is asked for."""
 
+import math
 import secrets
 from dataclasses import replace
 from typing import Any
@@ -43,13 +44,18 @@ def generation_request(parameters: Parameters, model: ModelEntry) -> GenerationR
         max_length=min(max_length, api.max_length),
         exclude_input_in_output=not is_full_text,
         skip_special_tokens=skip_special_tokens,
-        **_native_fields(values, decoding),
+        **(_native_fields(values, decoding) | _token_fields(parameters)),
     )
     return replace(request, top_k=1) if decoding == "greedy" else request
 
 
 def sequences_of(request: GenerationRequest, count: int) -> list[GenerationRequest]:
-    """Return the requests for `count` sequences; their seeds count up from the request's."""
+    """Return the requests for `count` sequences; their seeds count up from the request's.
+
+    A beam search finds them in one.
+    """
+    if (request.beam_width or 1) > 1:
+        return [request]
     return [
         replace(
             request,
@@ -97,6 +103,32 @@ def _native_fields(values: dict[str, Any], decoding: str) -> dict[str, Any]:
         and row.when in ("always", decoding)
         and not row.is_neutral(values[row.name])
     }
+
+
+def _token_fields(parameters: Parameters) -> dict[str, Any]:
+    """Return the fields of the parameters that are made of tokens and texts."""
+    end_ids = parameters.eos_token_id
+    return {
+        "input_ids": parameters.token_ids,
+        "stop": parameters.stop_strings or parameters.stop or None,
+        "include_stop_str_in_output": bool(parameters.stop_strings),
+        "end_ids": None if end_ids is None else _of_the_vocabulary(end_ids),
+        "embedding_bias": _embedding_bias(parameters) or None,
+    }
+
+
+def _embedding_bias(parameters: Parameters) -> dict[int, float]:
+    bias: dict[int, float] = {}
+    for (token_id,), weight in parameters.sequence_bias or []:
+        bias[token_id] = weight  # the last one holds, as in transformers
+    for key, weight in (parameters.logit_bias or {}).items():
+        bias[int(key)] = bias.get(int(key), 0) + weight
+    banned = _of_the_vocabulary(parameters.suppress_tokens or [])
+    return bias | dict.fromkeys(banned, -math.inf)
+
+
+def _of_the_vocabulary(token_ids: list[int]) -> list[int]:
+    return [token_id for token_id in token_ids if token_id >= 0]
 
 
 def _messages(parameters: Parameters, model: ModelEntry) -> list[Message] | None:

@@ -4,10 +4,21 @@ Their own parameters are here and in openai_map.toml; every other one is read by
 generate() parameters, so that a client may also send those (`extra_body` of OpenAI's own client).
 """
 
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from shim.generate_map import generate_map, openai_map
 from shim.generation import SEEDS
@@ -20,9 +31,37 @@ from shim.problems import (
     refusals,
     unknown_parameter,
 )
+from shim.token_types import TokenId, TokenRow
 
-# OpenAI's `n` and `echo` say the same.
-NOT_HERE = {"num_return_sequences", "return_full_text"}
+# OpenAI's `n` and `echo` say the same, and `prompt` may be token ids.
+NOT_HERE = {"num_return_sequences", "return_full_text", "input_ids", "inputs", "attention_mask"}
+
+
+def _as_prompts(value: object) -> object:
+    is_one = isinstance(value, str) or (
+        isinstance(value, list) and bool(value) and isinstance(value[0], int)
+    )
+    return [value] if is_one else value
+
+
+def _prompt_kind(value: object) -> str:
+    return "text" if isinstance(value, str) else "tokens"
+
+
+Prompts = Annotated[
+    list[
+        Annotated[
+            Annotated[Text, Tag("text")] | Annotated[TokenRow, Tag("tokens")],
+            Discriminator(_prompt_kind),
+        ]
+    ],
+    Field(min_length=1),
+    BeforeValidator(
+        _as_prompts,
+        json_schema_input_type=Text | list[TokenId] | list[Text | list[TokenId]],
+    ),
+]
+"""Texts or rows of token ids; a single one may stand by itself."""
 
 
 class _Strict(BaseModel):
@@ -49,11 +88,17 @@ class TextPart(_Strict):
     text: str
 
 
+def _as_parts(content: object) -> object:
+    return [{"type": "text", "text": content}] if isinstance(content, str) else content
+
+
 class OpenAIMessage(_Strict):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[
+        list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart])
+    ]
 
     @model_validator(mode="before")
     @classmethod
@@ -65,13 +110,11 @@ class OpenAIMessage(_Strict):
 
     def as_turn(self) -> dict[str, str]:
         """Return the turn as chat templates know it."""
-        content = self.content
-        if isinstance(content, list):
-            content = "".join(part.text for part in content)
+        content = "".join(part.text for part in self.content)
         return {"role": "system" if self.role == "developer" else self.role, "content": content}
 
 
-class OpenAIBody(_Strict):
+class OpenAIBody(_Strict, ABC):
     """What both routes act on themselves."""
 
     model: Text
@@ -80,24 +123,37 @@ class OpenAIBody(_Strict):
     n: Annotated[int, generate_map()["num_return_sequences"].bounds] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=SEEDS)] | None = None
 
+    @property
+    @abstractmethod
+    def wants_logprobs(self) -> bool:
+        """Whether the log probability of each token of a reply is returned."""
+
 
 class ChatBody(OpenAIBody):
     """A conversation to continue."""
 
     messages: Annotated[list[OpenAIMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, generate_map()["max_new_tokens"].bounds] | None = None
+    logprobs: bool | None = None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        """See `OpenAIBody`."""
+        return bool(self.logprobs)
 
 
 class CompletionBody(OpenAIBody):
     """Texts to continue as they stand."""
 
-    prompt: Text | Annotated[list[Text], Field(min_length=1)]
+    prompt: Prompts
     echo: bool | None = None
+    logprobs: Annotated[int, Field(ge=0, le=5)] | None = None
+    """Of how many likely tokens the log probabilities are returned, beside the chosen one's."""
 
     @property
-    def prompts(self) -> list[str]:
-        """The texts, also where there is one."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+    def wants_logprobs(self) -> bool:
+        """See `OpenAIBody`."""
+        return self.logprobs is not None
 
 
 AnyBody = TypeVar("AnyBody", bound=OpenAIBody)

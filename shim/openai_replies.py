@@ -3,12 +3,14 @@
 import json
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
 
 from client import Completion, FinishReason, ServiceError, TextChunk
 from shim.errors import status_and_text
 from shim.openai_errors import openai_error
+from shim.openai_logprobs import chat_logprobs, completion_logprobs
 from shim.openai_plans import Plan
 from shim.sequences import IndexedChunk
 
@@ -42,13 +44,22 @@ class Reply(ABC):
         """Return the fields of a streamed choice that hold a piece of its text, or none."""
 
     @abstractmethod
+    def logprobs(self, reply: Completion | TextChunk, offset: int) -> dict[str, Any] | None:
+        """Return the log probabilities of a reply or of its piece at character `offset`."""
+
+    @abstractmethod
     def beginning(self, prefix: str) -> dict[str, Any] | None:
         """Return the fields of what a streamed choice begins with."""
 
     def content(self, completions: list[Completion], plan: Plan) -> dict[str, Any]:
         """Return the body of a plain reply."""
         choices = [
-            self._choice(index, self.whole(plan.prefix(index) + each.text), each.finish_reason)
+            self._choice(
+                index,
+                self.whole(plan.prefix(index) + each.text),
+                each.finish_reason,
+                self.logprobs(each, 0),
+            )
             for index, each in enumerate(completions)
         ]
         counts = {index: _counts(each) for index, each in enumerate(completions)}
@@ -64,9 +75,15 @@ class Reply(ABC):
         """Yield the events of a streamed reply."""
         usage = {"usage": None} if include_usage else {}
         counts: dict[int, tuple[int, int]] = {}
+        offsets: Counter[int] = Counter()
 
-        def event(index: int, fields: dict[str, Any], reason: FinishReason | None = None) -> str:
-            choices = [self._choice(index, fields, reason)]
+        def event(
+            index: int,
+            fields: dict[str, Any],
+            reason: FinishReason | None = None,
+            logprobs: dict[str, Any] | None = None,
+        ) -> str:
+            choices = [self._choice(index, fields, reason, logprobs)]
             return _data(self._object(self.chunk_object_name, choices) | usage)
 
         for index in range(len(plan.requests)):
@@ -76,8 +93,10 @@ class Reply(ABC):
         try:
             async for index, chunk in _all(first, rest):
                 counts[index] = _counts(chunk)
-                if chunk.text:
-                    yield event(index, self.delta(chunk.text))
+                if chunk.text or chunk.log_probs:
+                    logprobs = self.logprobs(chunk, offsets[index])
+                    yield event(index, self.delta(chunk.text), logprobs=logprobs)
+                    offsets[index] += len(chunk.text)
                 if chunk.finish_reason is not None:
                     yield event(index, self.delta(""), chunk.finish_reason)
         except ServiceError as error:
@@ -98,9 +117,13 @@ class Reply(ABC):
         }
 
     def _choice(
-        self, index: int, fields: dict[str, Any], reason: FinishReason | None
+        self,
+        index: int,
+        fields: dict[str, Any],
+        reason: FinishReason | None,
+        logprobs: dict[str, Any] | None,
     ) -> dict[str, Any]:
-        return {"index": index, **fields, "logprobs": None, "finish_reason": reason}
+        return {"index": index, **fields, "logprobs": logprobs, "finish_reason": reason}
 
 
 class ChatReply(Reply):
@@ -117,6 +140,10 @@ class ChatReply(Reply):
     def delta(self, text: str) -> dict[str, Any]:
         """Return a piece of a message."""
         return {"delta": {"content": text} if text else {}}
+
+    def logprobs(self, reply: Completion | TextChunk, offset: int) -> dict[str, Any] | None:  # noqa: ARG002
+        """Return those of its tokens."""
+        return chat_logprobs(reply)
 
     def beginning(self, prefix: str) -> dict[str, Any]:
         """Return the message's role."""
@@ -137,6 +164,10 @@ class CompletionReply(Reply):
     def delta(self, text: str) -> dict[str, Any]:
         """Return a piece of a text."""
         return {"text": text}
+
+    def logprobs(self, reply: Completion | TextChunk, offset: int) -> dict[str, Any] | None:
+        """Return those of its tokens, with where each begins."""
+        return completion_logprobs(reply, offset)
 
     def beginning(self, prefix: str) -> dict[str, Any] | None:
         """Return the prompt, if it is to be repeated."""

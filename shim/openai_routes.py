@@ -10,6 +10,7 @@ from catalog import ModelEntry
 from shim.body import read_json_object
 from shim.connection import while_connected
 from shim.documentation import openai_body
+from shim.ensemble_refusals import under_their_names
 from shim.generation import check_engine, is_limited_by_engine
 from shim.models import ServedModel, ServedModels
 from shim.openai_bodies import AnyBody, ChatBody, CompletionBody, read_body
@@ -79,15 +80,17 @@ async def _answer(
         return model_not_found(str(error.detail))
     reply = reply_form(body.model, request.state.request_id)
     if not body.stream:
-        replies = await while_connected(
-            request, complete_all(model.client.stream, plan.requests, plan.max_time)
-        )
+        with under_their_names(content):
+            replies = await while_connected(
+                request, complete_all(model.client.stream, plan.requests, plan.max_time, plan.n)
+            )
         return JSONResponse(
             reply.content(replies, plan), headers={"x-request-id": request.state.request_id}
         )
     chunks = merge([run(model.client.stream, each, plan.max_time) for each in plan.requests])
     # Until the first chunk is there, a failure can still be told by the status.
-    first = await while_connected(request, anext(chunks))
+    with under_their_names(content):
+        first = await while_connected(request, anext(chunks))
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     events = reply.events(first, chunks, plan, include_usage)
     headers = {"x-request-id": request.state.request_id}

@@ -11,7 +11,8 @@ from shim.generate_map import Row, generate_map
 Decoding = Literal["beams", "sampling", "greedy"]
 Text = Annotated[str, Field(min_length=1)]
 
-INPUTS = ("prompt", "messages", "user_message", "system_message")
+INPUTS = ("prompt", "messages", "user_message", "system_message", "input_ids", "inputs")
+WITHOUT_BEAMS = ("stop", "stop_strings", "sequence_bias", "logit_bias")
 REFUSED = {name for name, row in generate_map().items() if row.category == "refused"}
 
 
@@ -36,12 +37,23 @@ class Parameters(BaseModel):
     messages: Annotated[list[ChatMessage] | None, Field(min_length=1)] = None
     user_message: Text | None = None
     system_message: str | None = None
+    input_ids: list[int] | None = None
+    inputs: list[int] | None = None
+    attention_mask: list[int] | None = None
     stream: bool | None = None
     max_new_tokens: int | None = None
     max_tokens: int | None = None
     max_length: int | None = None
     max_time: float | None = None
     min_new_tokens: int | None = None
+    min_length: int | None = None
+    stop: list[str] | None = None
+    stop_strings: list[str] | None = None
+    eos_token_id: list[int] | None = None
+    bad_words_ids: list[list[int]] | None = None
+    suppress_tokens: list[int] | None = None
+    sequence_bias: list[tuple[list[int], float]] | None = None
+    logit_bias: dict[str, float] | None = None
     do_sample: bool | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -73,11 +85,24 @@ class Parameters(BaseModel):
             self.max_new_tokens or self.max_tokens or self.max_length or api.defaults.max_new_tokens
         )
 
+    @property
+    def token_ids(self) -> list[int] | None:
+        """The prompt where it came as token ids, without padding."""
+        ids = self.inputs if self.input_ids is None else self.input_ids
+        if ids is None or self.attention_mask is None:
+            return ids
+        return ids[self.attention_mask.count(0) :]
+
+    @property
+    def without_beams(self) -> dict[str, object]:
+        """The parameters that mean something else in a beam search, by name."""
+        return {name: getattr(self, name) for name in WITHOUT_BEAMS}
+
     def beams(self, api: PredictApi) -> int:
         """Beams asked for, or the default where nothing asked for contradicts it."""
         if self.num_beams is not None:
             return self.num_beams
-        if self.do_sample or self.is_streamed(api):
+        if self.do_sample or self.is_streamed(api) or any(self.without_beams.values()):
             return 1
         return api.defaults.num_beams
 

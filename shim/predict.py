@@ -8,6 +8,7 @@ from shim.body import read_json_object
 from shim.conflicts import check_sequences
 from shim.connection import while_connected
 from shim.documentation import predict_operation
+from shim.ensemble_refusals import under_their_names
 from shim.generation import (
     check_engine,
     generation_request,
@@ -67,15 +68,17 @@ async def _predict(request: Request, model: ServedModel) -> Response:
     if is_streamed and form != "gathered":
         chunks = run(model.client.stream, generation, parameters.max_time)
         # Until the first chunk is there, a failure can still be told by the status.
-        first = await while_connected(request, anext(chunks))
+        with under_their_names(parameters.model_fields_set):
+            first = await while_connected(request, anext(chunks))
         return stream_reply(form, first, chunks, request.state.request_id)
     if parameters.max_time is None:
         generation = replace(generation, stream=False)
     count = parameters.num_return_sequences or 1
-    completions = await while_connected(
-        request,
-        complete_all(model.client.stream, sequences_of(generation, count), parameters.max_time),
-    )
+    sequences = sequences_of(generation, count)
+    with under_their_names(parameters.model_fields_set):
+        completions = await while_connected(
+            request, complete_all(model.client.stream, sequences, parameters.max_time, count)
+        )
     texts = [completion.text for completion in completions]
     answer = texts if count > 1 else texts[0]
     reply = model.entry.predict.reply

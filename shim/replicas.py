@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
-from client import GenerationRequest, ServerUnavailableError, TextChunk, TritonClient
+from client import GenerationRequest, ServerUnavailableError, ServiceError, TextChunk, TritonClient
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +62,12 @@ class Replicas:
         while True:
             await asyncio.sleep(seconds)
             await self.check()
+
+    def end_streams(self, error: ServiceError) -> None:
+        """End in `error` every request that runs, and every one to come."""
+        for replica in self._replicas:
+            for client in replica.clients.values():
+                client.end_streams(error)
 
     async def close(self) -> None:
         """Disconnect from every Triton."""

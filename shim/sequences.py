@@ -25,12 +25,16 @@ def run(generate: Generate, request: GenerationRequest, max_time: float | None) 
 
 
 async def complete_all(
-    generate: Generate, requests: list[GenerationRequest], max_time: float | None
+    generate: Generate, requests: list[GenerationRequest], max_time: float | None, beams: int
 ) -> list[Completion]:
-    """Run sequences at once to their ends; the first failure ends them all."""
+    """Run requests at once to their ends; the first failure ends them all.
+
+    Returns the sequence of each request; where it is a beam search, its best `beams`.
+    """
     tasks = [asyncio.create_task(gather(run(generate, each, max_time))) for each in requests]
     try:
-        return await asyncio.gather(*tasks)
+        bests = await asyncio.gather(*tasks)
+        return [each for best in bests for each in [best, *best.other_beams][:beams]]
     finally:
         for task in tasks:
             task.cancel()
@@ -96,5 +100,5 @@ async def _until(chunks: Chunks, seconds: float) -> Chunks:
                 async with asyncio.timeout_at(deadline):
                     last = await anext(chunks)
             except TimeoutError:
-                last = replace(last, text="", finish_reason="length")
+                last = replace(last, text="", finish_reason="length", output_ids=[], log_probs=[])
             yield last

@@ -1,5 +1,6 @@
 """The process around the application: it listens, says so, and ends without cutting anybody off."""
 
+import gc
 import signal
 import socket
 import time
@@ -11,7 +12,7 @@ from shim.app import App
 
 KEEP_ALIVE_SECONDS = 75
 CUT_OFF_SECONDS = 5
-"""What is left of the requests after the drain is cancelled, and then has so long to end."""
+"""What the drain has not finished is told that it ends here, and is cut off after so long."""
 
 
 class ShimServer(uvicorn.Server):
@@ -47,6 +48,10 @@ class ShimServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then print where."""
+        # What was loaded until now stays: to search it for garbage takes a quarter of a second,
+        # in which no stream goes on.
+        gc.collect()
+        gc.freeze()
         await super().startup(sockets)
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
@@ -63,8 +68,10 @@ class ShimServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """End once drained."""
-        if self._drained_at is not None and (
-            self._app.lifecycle.running == 0 or time.monotonic() >= self._drained_at
-        ):
-            self.should_exit = True
+        if self._drained_at is not None:
+            if self._app.lifecycle.running == 0:
+                self.should_exit = True
+            elif time.monotonic() >= self._drained_at:
+                self._app.end_generations()
+                self.should_exit = True
         return await super().on_tick(counter)

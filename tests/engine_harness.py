@@ -1,13 +1,15 @@
 """Ways to talk to an engine, and the two oracles its output is compared with."""
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LogitsProcessor
 
 from reference_engine.engine import ReferenceEngine
 from reference_engine.interface import EngineRequest, SamplingConfig, TokenEvent
@@ -63,6 +65,17 @@ def request(
     return EngineRequest(request_id, prompt, length, sampling=sampling, **rest)
 
 
+class _Recorder(LogitsProcessor):  # type: ignore[misc]
+    """Keeps every step's scores as they are before temperature, top-k and top-p."""
+
+    def __init__(self) -> None:
+        self.scores: list[torch.Tensor] = []
+
+    def __call__(self, _: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.scores.append(scores)
+        return scores
+
+
 class Oracle:
     """transformers itself on the same checkpoint, one request at a time."""
 
@@ -70,26 +83,62 @@ class Oracle:
         self.model = AutoModelForCausalLM.from_pretrained(checkpoint).eval()
         self.model.generation_config.eos_token_id = None
 
-    @torch.inference_mode()
-    def generate(
-        self, prompt: list[int], length: int, *, end_id: int = -1, **options: Any
-    ) -> list[list[int]]:
+    def generate(self, prompt: list[int], length: int, **options: Any) -> list[list[int]]:
         """Return new tokens by sequence, cut before the end id."""
+        return self.generate_scored(prompt, length, **options)[0]
+
+    @torch.inference_mode()
+    def generate_scored(
+        self,
+        prompt: list[int],
+        length: int,
+        *,
+        end_id: int = -1,
+        bias: np.ndarray[Any, np.dtype[np.float32]] | None = None,
+        **options: Any,
+    ) -> tuple[list[list[int]], list[list[float]]]:
+        """Return what `generate` does and the log-probabilities of the tokens and the end id.
+
+        `bias` is added to the logits of the first tokens of the vocabulary.
+        """
         if (seed := options.pop("seed", None)) is not None:
             torch.manual_seed(seed)
         if end_id >= 0:
             options["eos_token_id"] = end_id
         input_ids = torch.tensor([prompt])
-        output = self.model.generate(
-            input_ids,
-            # Without it, prompt tokens that happen to be the pad id would be masked.
-            attention_mask=torch.ones_like(input_ids),
-            max_new_tokens=length,
-            pad_token_id=0,
-            **options,
+        recorder = _Recorder()
+        with self._biased(bias):
+            output = self.model.generate(
+                input_ids,
+                # Without it, prompt tokens that happen to be the pad id would be masked.
+                attention_mask=torch.ones_like(input_ids),
+                max_new_tokens=length,
+                pad_token_id=0,
+                logits_processor=[recorder],
+                return_dict_in_generate=True,
+                output_scores=True,
+                **options,
+            )
+        beam_indices = getattr(output, "beam_indices", None)
+        log_probs = self.model.compute_transition_scores(
+            output.sequences,
+            tuple(scores / options.get("temperature", 1.0) for scores in recorder.scores),
+            beam_indices,
+            normalize_logits=beam_indices is None,
         )
-        rows = output[:, len(prompt) :].tolist()
-        return [row[: row.index(end_id)] if end_id in row else row for row in rows]
+        rows = output.sequences[:, len(prompt) :].tolist()
+        cut = [row[: row.index(end_id)] if end_id in row else row for row in rows]
+        return cut, log_probs.tolist()
+
+    @contextmanager
+    def _biased(self, bias: np.ndarray[Any, np.dtype[np.float32]] | None) -> Iterator[None]:
+        def add(_: object, __: object, logits: torch.Tensor) -> None:
+            if bias is not None:
+                logits[..., : len(bias)] += torch.from_numpy(bias)
+
+        hook = self.model.lm_head.register_forward_hook(add)
+        yield
+        hook.remove()
 
     @torch.inference_mode()
     def plain_loop(

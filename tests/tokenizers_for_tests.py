@@ -5,6 +5,7 @@ that tests/checkpoints.py makes, and with a chat template where the family's mod
 """
 
 import json
+import string
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -87,6 +88,20 @@ def save_sentencepiece_bpe(directory: Path, vocab_size: int = 512) -> Tokenizer:
             decoders.Fuse(),
             decoders.Strip(content=" ", left=1, right=0),
         ]
+    )
+    tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    _save(tokenizer, directory, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return tokenizer
+
+
+def save_letters(directory: Path) -> Tokenizer:
+    """A token for each of 26 letters and the space, so that texts tell tokens; BOS 1, EOS 2."""
+    tokens = ["<unk>", "<s>", "</s>", " ", *string.ascii_lowercase]
+    vocabulary = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.add_special_tokens(tokens[:3])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
     )
     tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     _save(tokenizer, directory, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

@@ -8,6 +8,7 @@ import torch
 
 from reference_engine.checkpoint import read_shape
 from reference_engine.decoder import Decoder
+from reference_engine.hardware import CPU
 from reference_engine.kv_cache import KVCache
 from reference_engine.model_runner import ModelRunner
 from reference_engine.tensor_parallel.collectives import Collectives
@@ -35,7 +36,7 @@ def load_rank(spec: ModelSpec, rank: Rank) -> tuple[ModelRunner, Collectives]:
     collectives = Collectives(rank)
     model = load_shard(spec.directory, spec.dtype, rank)
     shape = shape_of(read_shape(spec.directory), rank)
-    cache = KVCache(shape, spec.num_blocks, spec.block_size, model.dtype)
+    cache = KVCache(shape, spec.num_blocks, spec.block_size, model.dtype, CPU)
     decoder = Decoder(model, spec.max_seq_len, collectives.all_reduce, collectives.all_gather)
     return ModelRunner(decoder, cache), collectives
 

@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shim.errors import error_reply
+from shim.errors import ENDING_TEXT, error_reply
 from shim.operations.context import current
 
 
@@ -29,8 +29,7 @@ class Drain:
             return
         if self._lifecycle.is_draining:
             current().refusal = "draining"
-            text = "This server is about to end; ask another one, or later."
-            reply = error_reply(Request(scope), 503, text, {"connection": "close"})
+            reply = error_reply(Request(scope), 503, ENDING_TEXT, {"connection": "close"})
             await reply(scope, receive, send)
             return
         self._lifecycle.running += 1

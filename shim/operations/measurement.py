@@ -12,6 +12,7 @@ from client import (
     GenerationRequest,
     InvalidRequestError,
     ServerBusyError,
+    ServerEndingError,
     ServerUnavailableError,
     ServiceError,
     TextChunk,
@@ -24,6 +25,7 @@ REFUSALS: dict[type[ServiceError], str] = {
     DeadlineExceededError: "deadline",
     InvalidRequestError: "invalid",
     ServerBusyError: "busy",
+    ServerEndingError: "draining",
     ServerUnavailableError: "unavailable",
 }
 

@@ -103,6 +103,11 @@ def test_the_backend_is_asked_for_decoupled_and_with_a_queue_limit(tmp_path: Pat
     assert parameters(config)["exclude_input_in_output"] == "true"
 
 
+def test_log_probs_are_over_the_whole_vocabulary_as_the_reference_engines(tmp_path: Path) -> None:
+    config = assemble(tmp_path).read("tensorrt_llm")
+    assert parameters(config)["normalize_log_probs"] == "false"
+
+
 def test_the_reference_engine_stays_out_of_the_version_folder(tmp_path: Path) -> None:
     repository = assemble(tmp_path)
     assert list((repository.path / "tensorrt_llm" / "1").iterdir()) == []
@@ -163,20 +168,25 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_the_backend_would_misread_is_connected_nowhere(tmp_path: Path) -> None:
     repository = assemble(tmp_path)
-    misread = {"num_return_sequences", *CONTRACT["broken_in_1_2_x"]["binding"]}
+    unread = {"num_return_sequences", "runtime_top_p_min"}
+    misread = unread | set(CONTRACT["broken_in_1_2_x"]["binding"])
     assert not misread & {tensor.name for tensor in repository.read("tensorrt_llm").input}
     preprocessing, engine, _ = repository.read("ensemble").ensemble_scheduling.step
     assert not misread & set(engine.input_map)
-    assert not {"OUT_LENGTH_PENALTY", "OUT_EARLY_STOPPING", "OUT_NO_REPEAT_NGRAM_SIZE"} & set(
-        preprocessing.output_map
-    )
+    outputs = {
+        "OUT_LENGTH_PENALTY",
+        "OUT_EARLY_STOPPING",
+        "OUT_NO_REPEAT_NGRAM_SIZE",
+        "OUT_TOP_P_MIN",
+    }
+    assert not outputs & set(preprocessing.output_map)
 
 
 def test_what_is_taken_from_the_engine_is_still_asked_of_preprocessing(tmp_path: Path) -> None:
     """It refuses such a request with the reason, where the backend would say nothing."""
     ensemble = assemble(tmp_path).read("ensemble")
     preprocessing = ensemble.ensemble_scheduling.step[0]
-    for name in ("length_penalty", "early_stopping", "no_repeat_ngram_size"):
+    for name in ("length_penalty", "early_stopping", "no_repeat_ngram_size", "top_p_min"):
         assert name in preprocessing.input_map.values()
         assert name in {tensor.name for tensor in ensemble.input}
 

@@ -1,5 +1,7 @@
 """Prompt and new tokens share one limit."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from preparing import prepare
 
 from preprocessing.budget import fewest_new_tokens, new_token_budget
 from preprocessing.errors import InvalidRequestError
+from preprocessing.parameters import RequestParameters
 from preprocessing.preprocessor import Preprocessor
 
 
@@ -108,5 +111,9 @@ def test_minima_that_can_not_be_met_are_refused(asked: dict[str, int], reason: s
 
 
 def test_the_engine_is_told_one_minimum(chat: Preprocessor) -> None:
-    inputs = prepare(chat, max_tokens=9, input_ids=[5, 6], sampling={"min_total_length": 6})
-    assert inputs.sampling == {"min_tokens": 4}
+    one_end_id = RequestParameters(end_ids=(7,))
+    minimum = {"min_total_length": 6}
+    request: dict[str, Any] = {"max_tokens": 9, "input_ids": [5, 6], "sampling": minimum}
+    assert prepare(chat, **request, parameters=one_end_id).sampling == {"min_tokens": 4}
+    with pytest.raises(InvalidRequestError, match=r"may end at \[0, 7\]; send one in end_ids"):
+        prepare(chat, **request)

@@ -35,6 +35,7 @@ def test_stop_is_a_list_of_strings_and_empty_ones_are_dropped() -> None:
         ({"stop": json.dumps(["a"] * 65)}, "stop has 65 strings; send 64 or fewer"),
         ({"end_ids": "2"}, "end_ids is '2'; as a request parameter it must be a JSON list"),
         ({"end_ids": '["a"]'}, "end_ids must be a JSON list of token ids"),
+        ({"end_ids": str([*range(65)])}, "end_ids has 65 token ids; send 64 or fewer"),
         ({"skip_special_tokens": "yes"}, "skip_special_tokens is 'yes'; it must be a boolean"),
     ],
 )

@@ -37,6 +37,8 @@ def test_temperature_zero_is_greedy_whatever_else_is_asked() -> None:
         ("temperature", -0.1),
         ("temperature", math.nan),
         ("temperature", math.inf),
+        ("temperature", 1e-38),
+        ("temperature", 2e6),
         ("top_k", -1),
         ("top_p", 1.01),
         ("top_p", -0.01),
@@ -48,6 +50,11 @@ def test_temperature_zero_is_greedy_whatever_else_is_asked() -> None:
         ("min_length", -1),
         ("min_total_length", -1),
         ("repetition_penalty", 0.0),
+        ("repetition_penalty", 1e-38),
+        ("repetition_penalty", 2e6),
+        ("frequency_penalty", -2e6),
+        ("beam_search_diversity_rate", 2e6),
+        ("length_penalty", 11.0),
         ("presence_penalty", math.inf),
         ("frequency_penalty", math.nan),
         ("min_tokens", -1),
@@ -61,6 +68,12 @@ def test_temperature_zero_is_greedy_whatever_else_is_asked() -> None:
 def test_a_value_out_of_range_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(InvalidRequestError, match=f"^{name} is .*; it must be"):
         check({name: value})
+
+
+@pytest.mark.parametrize("name", ["temperature", "repetition_penalty"])
+def test_the_smallest_and_largest_values_are_taken_as_fp32(name: str) -> None:
+    for value in (1e-6, 1e6):
+        check({name: float(np.float32(value))})
 
 
 @pytest.mark.parametrize("beam_width", [0, -1, 5])

@@ -1,5 +1,6 @@
 """Word lists of every kind: to token ids, or refused with the reason."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,41 @@ def test_every_token_of_a_word_gets_its_weight_and_weights_add_up(chat: Preproce
     expected[word[0]] += 0.5
     expected[300] = -1.0
     assert bias.tolist() == expected.tolist()
+
+
+def test_a_token_of_weight_minus_infinity_is_a_bad_word(chat: Preprocessor) -> None:
+    weights = [-math.inf, 1.0]
+    inputs = prepare(
+        chat, input_ids=[5], embedding_bias_ids=[0, 9], embedding_bias_id_weights=weights
+    )
+    assert inputs.bad_words == [[0]]
+    assert inputs.embedding_bias is not None
+    assert inputs.embedding_bias.nonzero()[0].tolist() == [9]
+
+
+def test_a_ban_of_every_token_is_refused(chat: Preprocessor) -> None:
+    every = list(range(chat.tokenizer.vocab_size))
+    with pytest.raises(InvalidRequestError, match="leave one that may come"):
+        prepare(
+            chat,
+            input_ids=[5],
+            embedding_bias_ids=every,
+            embedding_bias_id_weights=[-math.inf] * len(every),
+        )
+
+
+def test_more_words_than_an_engine_can_look_for_are_refused(chat: Preprocessor) -> None:
+    single, pair = "[5],", "[5, 6],"
+    assert words_of(chat, "bad_words", bad_words_ids=f"[{single * 1025}[5]]")
+    with pytest.raises(InvalidRequestError, match="bad_words has 1025 sequences of tokens"):
+        prepare(chat, input_ids=[5], bad_words_ids=f"[{pair * 1024}[5, 6]]")
+    with pytest.raises(InvalidRequestError, match="stop_words has 1025 sequences of tokens"):
+        prepare(chat, input_ids=[5], stop_words=["a"] * 1025)
+
+
+def test_bad_words_as_ids_leave_the_end_of_the_reply_possible(chat: Preprocessor) -> None:
+    words = words_of(chat, "bad_words", bad_words_ids="[[0], [7], [7, 0], [8]]")
+    assert words == [[7, 0], [8]]
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,23 @@ def test_a_stopped_stream_ends_with_a_normal_response(triton: TritonServer) -> N
     assert 0 < sum(len(reply.beams[0]) for reply in replies) < 4000
 
 
+def test_a_stop_order_for_an_unknown_request_is_obeyed_and_one_for_none_is_refused(
+    triton: TritonServer,
+) -> None:
+    order = question([0], 1, stop=True)
+    assert [reply.tensors for reply in ask(triton, order, request_id="nobody")] == [{}]
+    with pytest.raises(InferenceServerException, match="invalid request: stop is set, but there"):
+        ask(triton, order)
+
+
+@pytest.mark.parametrize("name", ["output_ids", "sequence_length"])
+def test_the_outputs_that_tensorrt_llm_requires_are_required(
+    triton: TritonServer, name: str
+) -> None:
+    with pytest.raises(InferenceServerException, match="must be among the requested outputs"):
+        ask(triton, question(PROMPT, 3), outputs=[name])
+
+
 NOT_SERVED: dict[str, Array] = {
     "draft_input_ids": np.ones((1, 2), dtype=np.int32),
     "lora_task_id": np.ones((1, 1), dtype=np.uint64),

@@ -16,6 +16,7 @@ from reference_engine.interface import (
     SamplingConfig,
     TokenEvent,
 )
+from reference_engine.processors import is_greedy
 from reference_engine.tensors import (
     Tensor,
     counts_asked,
@@ -30,7 +31,7 @@ float32s = st.floats(-100, 100, width=32).map(lambda value: float(str(np.float32
 samplings = st.builds(
     SamplingConfig,
     beam_width=st.integers(1, 8),
-    temperature=float32s,
+    temperature=float32s.filter(bool),  # 0 is not kept as such
     top_k=st.integers(0, 100),
     top_p=float32s,
     top_p_decay=float32s,
@@ -175,6 +176,44 @@ def test_early_stopping_may_be_a_bool() -> None:
 def test_a_float32_keeps_the_decimal_it_was_written_with() -> None:
     request = request_from_tensors({**MINIMAL, "runtime_top_p": float32(0.9)}, "")
     assert request.sampling.top_p == 0.9
+
+
+GREEDY, DRAWN = True, False
+GREEDY_TABLE = [
+    # temperature, top-k and top-p as sent; what the C++ backend does with them
+    (0.5, None, None, GREEDY),
+    (0.5, 1, 0.9, GREEDY),
+    (0.5, 0, 0.0, GREEDY),
+    (0.5, 0, -1.0, GREEDY),
+    (0.5, 0, None, GREEDY),
+    (0.0, 0, None, GREEDY),
+    (0.0, 0, 0.9, GREEDY),
+    (0.0, 40, 0.9, GREEDY),
+    (0.0, None, None, GREEDY),
+    (0.0, None, 0.9, DRAWN),
+    (0.5, 40, None, DRAWN),
+    (0.5, None, 0.9, DRAWN),
+    (0.5, 0, 0.9, DRAWN),
+    (0.5, 40, 0.9, DRAWN),
+]
+
+
+@pytest.mark.parametrize(("temperature", "top_k", "top_p", "greedy"), GREEDY_TABLE)
+def test_what_is_greedy_is_what_is_so_in_tensorrt_llm(
+    temperature: float, top_k: int | None, top_p: float | None, greedy: bool
+) -> None:
+    tensors = {**MINIMAL, "temperature": float32(temperature)}
+    if top_k is not None:
+        tensors["runtime_top_k"] = int32(top_k)
+    if top_p is not None:
+        tensors["runtime_top_p"] = float32(top_p)
+    assert is_greedy(request_from_tensors(tensors, "").sampling) is greedy
+
+
+def test_temperature_zero_with_top_p_alone_draws_from_the_whole_distribution() -> None:
+    tensors = {**MINIMAL, "temperature": float32(0), "runtime_top_p": float32(0.9)}
+    expected = SamplingConfig(temperature=1.0, top_p=1.0)
+    assert request_from_tensors(tensors, "").sampling == expected
 
 
 def test_counts_are_sent_when_asked_for() -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from engine_harness import Oracle, Replies, Served, ask, request
 
@@ -114,8 +115,16 @@ def mixed_case(rng: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
     kind = rng.choice(["greedy", "sampled", "beams"])
     bad_words = [[rng.randrange(VOCAB)], [rng.randrange(VOCAB) for _ in range(2)]]
     min_tokens = rng.choice([0, 5])
-    fields = {**shared, "bad_words": bad_words, "min_tokens": min_tokens}
-    options = {**shared, "bad_words_ids": bad_words, "min_new_tokens": min_tokens}
+    biases = [3 * rng.random() for _ in range(100)]
+    bias = np.array(biases, np.float32) if rng.random() < 0.3 else None
+    fields = {
+        **shared,
+        "bad_words": bad_words,
+        "min_tokens": min_tokens,
+        "embedding_bias": bias,
+        "return_log_probs": rng.random() < 0.5,
+    }
+    options = {**shared, "bad_words_ids": bad_words, "min_new_tokens": min_tokens, "bias": bias}
     if kind == "greedy":
         return fields, {**options, "do_sample": False}
     if kind == "sampled":
@@ -163,17 +172,26 @@ def mixed_requests(
     for number, prompt in enumerate(prompts(rng, 120)):
         fields, options = mixed_case(rng)
         cancelled = rng.random() < 0.2
+        # A likely end id half of the time, so that many end early and rows move about.
+        likely = rng.random() < 0.5
+        end_id = rng.choice(oracle.generate(prompt, 6, bias=options["bias"])[0]) if likely else -1
         one = request(
             prompt,
             rng.randrange(8, 24),
             request_id=f"mixed-{number}",
-            # A likely one half of the time, so that many end early and rows move about.
-            end_id=rng.choice([-1, rng.choice(oracle.generate(prompt, 6)[0])]),
+            end_id=end_id,
             streaming=cancelled or rng.random() < 0.5,
             **fields,
         )
         cases.append((one, options, cancelled))
     return cases
+
+
+def assert_log_probs(event: TokenEvent, expected: list[list[float]]) -> None:
+    assert event.log_probs is not None
+    for beam, log_probs in zip(event.log_probs, expected, strict=True):
+        assert beam.tokens == pytest.approx(log_probs[: len(beam.tokens)], abs=1e-3)
+        assert beam.cumulative == pytest.approx(sum(log_probs), abs=1e-3)
 
 
 def test_mixed_requests_in_one_batch_equal_generate_and_cancelled_ones_are_a_prefix(
@@ -189,13 +207,19 @@ def test_mixed_requests_in_one_batch_equal_generate_and_cancelled_ones_are_a_pre
     for one, options, listener in started:
         cancelled = isinstance(listener, CancelHalfWay)
         replies = listener.replies if isinstance(listener, CancelHalfWay) else listener
-        expected = served.oracle.generate(
+        expected, log_probs = served.oracle.generate_scored(
             one.input_ids, one.request_output_len, end_id=one.end_id, **options
         )
+        events = replies.all()
+        assert events[-1].error is None
         single = one.sampling.beam_width == 1
-        got = [replies.streamed()] if single and one.streaming else replies.beams()
+        got = events[-1].output_ids
+        if single and one.streaming:
+            got = [[token for event in events for token in event.output_ids[0]]]
         if not cancelled:
             assert got == expected, one
+            if one.return_log_probs:
+                assert_log_probs(events[-1], log_probs)
         elif single:
             assert got[0] == expected[0][: len(got[0])]
             num_cut += got != expected

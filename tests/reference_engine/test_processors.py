@@ -17,6 +17,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from reference_engine.hardware import CPU
 from reference_engine.processors import (
     BadWords,
     Bias,
@@ -53,11 +54,11 @@ PAIRS: dict[str, tuple[InPlace, Any]] = {
     "2-grams": (NoRepeatNgram(2), NoRepeatNGramLogitsProcessor(2)),
     "3-grams": (NoRepeatNgram(3), NoRepeatNGramLogitsProcessor(3)),
     "n-grams longer than the text": (NoRepeatNgram(40), NoRepeatNGramLogitsProcessor(40)),
-    "bad words": (BadWords(WORDS), NoBadWordsLogitsProcessor(WORDS)),
+    "bad words": (BadWords(WORDS, CPU), NoBadWordsLogitsProcessor(WORDS)),
     "too few tokens": (MinTokens(5, 30, 7), MinNewTokensLengthLogitsProcessor(5, 30, 7)),
     "enough tokens": (MinTokens(5, 3, 7), MinNewTokensLengthLogitsProcessor(5, 3, 7)),
     "bias": (
-        Bias(BIAS),
+        Bias(BIAS, CPU),
         SequenceBiasLogitsProcessor([[[i], float(b)] for i, b in enumerate(BIAS)]),
     ),
     "top-k 1": (top_k(1), TopKLogitsWarper(1)),
@@ -91,7 +92,7 @@ def test_presence_and_frequency_penalties_count_every_token_of_the_text() -> Non
 
 def test_a_bias_may_leave_the_end_of_the_vocabulary_alone() -> None:
     scores = torch.zeros(1, 4)
-    Bias(np.array([1, -np.inf], dtype=np.float32))(torch.tensor([[0]]), scores)
+    Bias(np.array([1, -np.inf], dtype=np.float32), CPU)(torch.tensor([[0]]), scores)
     assert scores.tolist() == [[1, -np.inf, 0, 0]]
 
 

@@ -12,6 +12,7 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from reference_engine.hardware import CPU
 from reference_engine.sampler import Sampler, advance
 
 VOCAB = 12
@@ -22,7 +23,7 @@ LOGITS = torch.linspace(-2, 2, VOCAB)[torch.randperm(VOCAB, generator=torch.manu
 
 
 def sampler(seed: int | None = None, **fields: Any) -> Sampler:
-    return Sampler(request([1], 4, seed=seed, **fields), 4)
+    return Sampler(request([1], 4, seed=seed, **fields), 4, CPU)
 
 
 def expected_probabilities(fields: dict[str, Any]) -> torch.Tensor:

@@ -1,18 +1,19 @@
 import inspect
+import math
 from typing import Any
 
 import pytest
+from generate_examples import TABLE, example, rows
 from transformers import GenerationConfig, GenerationMixin
 
 from catalog import ModelEntry, load_catalog
 from preprocessing.engines import FIXED_VALUES, EngineName
-from shim.generate_map import Row, generate_map
+from shim.generate_map import Row
 from shim.generate_page import DOCUMENT, generate_page
 from shim.generation import check_engine, generation_request, is_limited_by_engine
 from shim.problems import InvalidParametersError
 from shim.validation import read_parameters
 
-TABLE = generate_map()
 MISTRAL = load_catalog()["mistral-7b"]
 ZEPHYR = load_catalog()["zephyr-7b-beta"]
 MESSAGES = [{"role": "user", "content": "hi"}]
@@ -20,26 +21,6 @@ CPP: EngineName = "tensorrtllm-1.2.1"
 
 # generate()'s own arguments that are no parameters of a request.
 NO_PARAMETERS = {"self", "kwargs"}
-EXAMPLES: dict[str, Any] = {
-    "any": [[1]],
-    "boolean": True,
-    "early_stopping": "never",
-    "integer": 7,
-    "number": 0.5,
-    "object": {"a": 1},
-    "string": "x",
-    "strings": ["x"],
-    "token_ids": [5],
-    "token_lists": [[5, 6]],
-}
-
-
-def rows(category: str) -> list[Row]:
-    return [row for row in TABLE.values() if row.category == category]
-
-
-def example(row: Row) -> Any:
-    return row.choices[0] if row.choices else EXAMPLES[row.type]
 
 
 def problem(model: ModelEntry = MISTRAL, **body: Any) -> str:
@@ -156,11 +137,92 @@ def test_the_checkpoints_own_generation_config_is_accepted() -> None:
     [
         ({"max_time": 1}, "max_time: a reply cut by time does not repeat the prompt"),
         ({"max_time": 1, "return_full_text": False, "num_beams": 2}, "max_time: beam search has"),
-        ({"num_return_sequences": 2, "num_beams": 2}, "num_return_sequences: of a beam search"),
+        ({"num_return_sequences": 3, "num_beams": 2}, "num_return_sequences: more than the 2"),
+        ({"stop": "a", "stop_strings": ["b"]}, "stop: give it or 'stop_strings'"),
+        ({"stop": "a", "num_beams": 2}, "stop: means something else in a beam search"),
+        ({"stop_strings": "a", "num_beams": 2}, "stop_strings: means something else"),
+        ({"logit_bias": {"5": 1}, "num_beams": 2}, "logit_bias: means something else"),
+        ({"sequence_bias": [[[5], 1.0]], "num_beams": 2}, "sequence_bias: means something else"),
+        ({"input_ids": [5]}, "input_ids: give it or 'prompt', not both"),
+        ({"attention_mask": [1]}, "attention_mask: goes with 'input_ids'"),
     ],
 )
 def test_conflicts_are_named(body: dict[str, Any], text: str) -> None:
     assert problem(**body).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"input_ids": [5], "inputs": [5]}, "inputs: give it or 'input_ids', not both"),
+        ({"input_ids": [[5], [6]]}, "input_ids: A request holds one prompt; send the 2 rows"),
+        ({"input_ids": []}, "input_ids: List should have at least 1 item"),
+        ({"input_ids": [2**31]}, "input_ids[0]: Input should be less than or equal to"),
+        ({"input_ids": [5, 6], "attention_mask": [1]}, "attention_mask: has 1 values for 2"),
+        ({"input_ids": [5, 6], "attention_mask": [1, 0]}, "attention_mask: may mask padding"),
+        ({"input_ids": [5, 6], "attention_mask": [0, 0]}, "attention_mask: may mask padding"),
+        ({"input_ids": [5], "forced_bos_token_id": 1}, "forced_bos_token_id: would act after"),
+    ],
+)
+def test_wrong_prompts_of_token_ids_are_named(body: dict[str, Any], text: str) -> None:
+    assert problem(prompt=None, **body).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ({"sequence_bias": [[[5, 6], 1.0]]}, "sequence_bias: TensorRT-LLM biases single tokens"),
+        ({"sequence_bias": [[[5], 1e39]]}, "sequence_bias[0][1]: Input should be less"),
+        ({"sequence_bias": {"5": 1.0}}, "sequence_bias: Input should be a valid list"),
+        ({"logit_bias": {"the": 1}}, "logit_bias: 'the' is no token id"),
+        ({"logit_bias": {"99999999999": 1}}, "logit_bias: '99999999999' is no token id"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5: Input should be less than or equal to 100"),
+        ({"bad_words_ids": [[]]}, "bad_words_ids[0]: List should have at least 1 item"),
+        ({"eos_token_id": [-2]}, "eos_token_id[0]: Input should be greater than or equal to -1"),
+        ({"stop": [""]}, "stop[0]: String should have at least 1 character"),
+    ],
+)
+def test_wrong_tokens_and_texts_are_named(body: dict[str, Any], text: str) -> None:
+    assert problem(**body).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "expected"),
+    [
+        ({"stop": "a"}, "stop", ["a"]),
+        ({"stop_strings": ["a", "b"]}, "stop", ["a", "b"]),
+        ({"stop_strings": "a"}, "include_stop_str_in_output", True),
+        ({"eos_token_id": 5}, "end_ids", [5]),
+        ({"eos_token_id": [5, 6]}, "end_ids", [5, 6]),
+        ({"eos_token_id": -1}, "end_ids", []),
+        ({"min_length": 9}, "min_total_length", 9),
+        ({"bad_words_ids": [[5], [6, 7]]}, "bad_words_ids", [[5], [6, 7]]),
+        ({"suppress_tokens": [5, -1]}, "embedding_bias", {5: -math.inf}),
+        ({"sequence_bias": [[[5], 1], [[5], 2.5]]}, "embedding_bias", {5: 2.5}),
+        (
+            {"sequence_bias": [[[5], 1.0]], "logit_bias": {"5": 1, "6": -2}},
+            "embedding_bias",
+            {5: 2.0, 6: -2.0},
+        ),
+        ({"prompt": None, "input_ids": [[5, 6]]}, "input_ids", [5, 6]),
+        ({"prompt": None, "inputs": [0, 6], "attention_mask": [[0, 1]]}, "input_ids", [6]),
+    ],
+)
+def test_tokens_and_texts_become_the_engines(
+    body: dict[str, Any], field: str, expected: Any
+) -> None:
+    request = generation_request(read_parameters({"prompt": "hi"} | body, MISTRAL), MISTRAL)
+    assert getattr(request, field) == expected
+
+
+@pytest.mark.parametrize("name", ["stop", "stop_strings"])
+def test_a_stop_string_takes_the_place_of_a_readmes_beams(name: str) -> None:
+    llama = load_catalog()["llama-2-70b"]
+    requests = [
+        generation_request(read_parameters({"prompt": "hi"} | body, llama), llama)
+        for body in ({}, {name: "a"})
+    ]
+    assert [request.beam_width for request in requests] == [4, None]
 
 
 @pytest.mark.parametrize(

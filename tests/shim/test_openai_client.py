@@ -179,6 +179,99 @@ def test_generate_parameters_travel_in_the_extra_body(client: OpenAI, shim_url: 
     assert reply.choices[0].message.content == same.json()["response"]
 
 
+def test_the_choices_of_a_beam_search_are_its_best(client: OpenAI) -> None:
+    def replies(beams: int, n: int) -> list[str]:
+        reply = client.completions.create(
+            model=TEXT, prompt=["The wind", "A breeze"], n=n, extra_body={"num_beams": beams}
+        )
+        return [choice.text for choice in reply.choices]
+
+    first, second, other_first, _ = replies(3, 2)
+    assert first != second
+    assert replies(3, 1) == [first, other_first]
+
+
+def test_a_stop_string_ends_a_reply_and_is_cut(client: OpenAI) -> None:
+    def reply(stop: str | None) -> tuple[str, str]:
+        choice = client.chat.completions.create(
+            model=CHAT, messages=MESSAGES, max_tokens=30, temperature=0, stop=stop
+        ).choices[0]
+        return choice.message.content or "", choice.finish_reason
+
+    text, _ = reply(None)
+    stop = text[12:15]
+    assert reply(stop) == (text.partition(stop)[0], "stop")
+
+
+def test_log_probabilities_come_with_each_token(client: OpenAI) -> None:
+    create: Callable[..., Any] = partial(
+        client.chat.completions.create,
+        model=CHAT,
+        messages=MESSAGES,
+        max_tokens=8,
+        temperature=0,
+        logprobs=True,
+    )
+    plain = create().choices[0]
+    tokens = plain.logprobs.content
+    assert len(tokens) == 8
+    assert "".join(token.token for token in tokens) == plain.message.content
+    assert all(token.logprob <= 0 and token.top_logprobs == [] for token in tokens)
+    assert b"".join(map(bytes, (token.bytes for token in tokens))).decode() == plain.message.content
+    streamed = [
+        token
+        for chunk in create(stream=True)
+        if chunk.choices[0].logprobs
+        for token in chunk.choices[0].logprobs.content
+    ]
+    assert [token.token for token in streamed] == [token.token for token in tokens]
+    assert [each.logprob for each in streamed] == pytest.approx([each.logprob for each in tokens])
+
+
+def test_a_reply_cut_by_time_has_a_log_probability_for_each_token(client: OpenAI) -> None:
+    create: Callable[..., Any] = client.chat.completions.create
+    endless = {"max_time": 1e-3, "eos_token_id": -1}
+    reply = create(model=CHAT, messages=MESSAGES, max_tokens=400, logprobs=True, extra_body=endless)
+    assert reply.choices[0].finish_reason == "length"
+    assert len(reply.choices[0].logprobs.content) == reply.usage.completion_tokens < 400
+
+
+def test_a_completions_log_probabilities_have_offsets(client: OpenAI) -> None:
+    create: Callable[..., Any] = partial(
+        client.completions.create,
+        model=TEXT,
+        prompt="The wind",
+        max_tokens=6,
+        temperature=0,
+        logprobs=0,
+    )
+    choice = create().choices[0]
+    logprobs = choice.logprobs
+    assert "".join(logprobs.tokens) == choice.text
+    assert len(logprobs.token_logprobs) == len(logprobs.text_offset) == 6
+    for token, offset in zip(logprobs.tokens, logprobs.text_offset, strict=True):
+        assert choice.text[offset:].startswith(token)
+    chunks = [chunk.choices[0] for chunk in create(stream=True)]
+    offsets = [
+        offset for chunk in chunks if chunk.logprobs for offset in chunk.logprobs.text_offset
+    ]
+    assert offsets == logprobs.text_offset
+
+
+def test_a_bias_and_a_prompt_of_token_ids(client: OpenAI) -> None:
+    prompt = [100, 200, 300]
+
+    def text(**more: Any) -> str:
+        create: Callable[..., Any] = client.completions.create
+        reply = create(model=TEXT, prompt=prompt, max_tokens=4, temperature=0, **more)
+        assert reply.usage.prompt_tokens == 3
+        return str(reply.choices[0].text)
+
+    forced = text(logit_bias={"100": 100})
+    assert forced != text()
+    assert forced[: len(forced) // 4] * 4 == forced
+
+
 def test_the_served_models_are_listed(client: OpenAI) -> None:
     assert {model.id for model in client.models.list()} == set(load_catalog())
     assert client.models.retrieve(CHAT).id == CHAT

@@ -64,6 +64,10 @@ def test_a_completion_has_16_tokens_unless_told_otherwise() -> None:
         ({"stream": True}, "stream", True),
         ({"top_k": 3}, "top_k", 3),
         ({"num_beams": 3}, "beam_width", 3),
+        ({"stop": "a"}, "stop", ["a"]),
+        ({"stop": ["a", "b"]}, "stop", ["a", "b"]),
+        ({"logit_bias": {"5": -100, "7": 2.5}}, "embedding_bias", {5: -100.0, 7: 2.5}),
+        ({"logprobs": True}, "return_log_probs", True),
     ],
 )
 def test_parameters_are_translated(body: dict[str, Any], field: str, expected: Any) -> None:
@@ -97,6 +101,36 @@ def test_n_counts_the_seeds_up_for_each_prompt() -> None:
     assert len({each.request_id for each in plan.requests}) == 4
 
 
+@pytest.mark.parametrize("prompt", [[5, 6], [[5, 6]]])
+def test_a_prompt_may_be_token_ids(prompt: Any) -> None:
+    (request,) = completion(prompt=prompt).requests
+    assert (request.text_input, request.input_ids) == (None, [5, 6])
+
+
+def test_texts_and_token_ids_may_come_together() -> None:
+    requests = completion(prompt=[[5, 6], "a", [7]]).requests
+    assert [each.text_input or each.input_ids for each in requests] == [[5, 6], "a", [7]]
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter", "text"),
+    [
+        ({"logprobs": 2}, "logprobs", "2 is refused: the engine returns no probabilities"),
+        ({"logprobs": 0, "echo": True}, "echo", "no log probabilities of a prompt"),
+        ({"prompt": [5], "echo": True}, "echo", "token ids is not repeated"),
+        ({"prompt": []}, "prompt", "List should have at least 1 item"),
+        ({"prompt": [[]]}, "prompt[0].tokens", "List should have at least 1 item"),
+        ({"prompt": [-5]}, "prompt[0].tokens[0]", "greater than or equal to 0"),
+        ({"prompt": 5}, "prompt", "Input should be a valid list"),
+    ],
+)
+def test_a_wrong_completion_is_named(body: dict[str, Any], parameter: str, text: str) -> None:
+    with pytest.raises(InvalidParametersError) as raised:
+        completion(**body)
+    assert raised.value.problems[0].parameter == parameter
+    assert text in str(raised.value.detail)
+
+
 @pytest.mark.parametrize(
     ("body", "parameter", "text"),
     [
@@ -105,15 +139,25 @@ def test_n_counts_the_seeds_up_for_each_prompt() -> None:
         ({"top_p": 2}, "top_p", "Input should be less than or equal to 1"),
         ({"temperature": "hot"}, "temperature", "Input should be a valid number"),
         ({"max_completion_tokens": 0}, "max_completion_tokens", "Input should be greater"),
+        ({"max_completion_tokens": 3, "max_tokens": 4}, "max_completion_tokens", "as max_tokens"),
+        ({"max_completion_tokens": 3, "max_new_tokens": 4}, "max_completion_tokens", "the two"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+            "messages[0].content[0].type",
+            "Input should be 'text'",
+        ),
         ({"messages": []}, "messages", "List should have at least 1 item"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "Input should be"),
-        ({"logit_bias": {"5": 1}}, "logit_bias", "is refused"),
+        ({"logit_bias": {"five": 1}}, "logit_bias", "'five' is no token id"),
+        ({"logprobs": True, "num_beams": 2}, "logprobs", "beam search has no text"),
+        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs", "that it did not choose"),
+        ({"input_ids": [1]}, "input_ids", "unknown parameter"),
         ({"response_format": {"type": "json_object"}}, "response_format", "guided decoding"),
         ({"num_return_sequences": 2}, "num_return_sequences", "unknown parameter"),
         ({"prompt": "x"}, "prompt", "unknown parameter 'prompt'"),
         ({"user": 5}, "user", "Input should be a valid string"),
         ({"mesages": []}, "mesages", "did you mean 'messages'?"),
-        ({"max_tokens": 2, "max_completion_tokens": 3}, "max_tokens", "the two differ"),
+        ({"num_beams": 2, "n": 3}, "n", "more than the 2 of num_beams"),
         ({"num_beams": 2, "stream": True}, "num_beams", "can not be streamed"),
     ],
 )

@@ -81,7 +81,7 @@ def test_null_means_not_given() -> None:
         ("num_beams", 0, "num_beams: Input should be greater than or equal to 1"),
         ("length_penalty", -1, "length_penalty: Input should be greater than or equal to 0"),
         ("early_stopping", 1, "early_stopping: Input should be true, false or 'never'"),
-        ("repetition_penalty", 0, "repetition_penalty: Input should be greater than 0"),
+        ("repetition_penalty", 0, "repetition_penalty: Input should be greater than or equal to"),
         ("no_repeat_ngram_size", -1, "no_repeat_ngram_size: Input should be greater than or equal"),
         ("return_full_text", "yes", "return_full_text: Input should be a valid boolean"),
         ("skip_special_tokens", {}, "skip_special_tokens: Input should be a valid boolean"),

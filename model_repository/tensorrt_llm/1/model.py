@@ -66,7 +66,7 @@ class TritonPythonModel:
     def _start(self, request: Any, sender: Any) -> None:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         if wants_stop(tensors):
-            self._engine.cancel(request.request_id())
+            self._stop(request.request_id())
             self._delivery.send(sender, TokenEvent([], is_final=True), lambda _: None)
             return
         call = EngineCall.from_tensors(
@@ -91,6 +91,13 @@ class TritonPythonModel:
         self._engine.submit(
             call.request, lambda event: self._delivery.send(sender, event, to_response)
         )
+
+    def _stop(self, request_id: str) -> None:
+        if not request_id:
+            raise RequestRefusedError(
+                "stop is set, but there is no request id; send the id of the request to stop"
+            )
+        self._engine.cancel(request_id)
 
     def _gauge(self, family: str, label: str, value: str) -> Gauge:
         if family not in self._families:
