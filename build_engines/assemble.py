@@ -20,7 +20,7 @@ def assemble_reference(
     model: ModelEntry,
     checkpoint: Path,
     destination: Path,
-    dtype: str = "float32",
+    dtype: str = "auto",
     *,
     tensor_parallel_size: int | None = None,
     tokenizer: Path | None = None,
@@ -31,7 +31,7 @@ def assemble_reference(
         model: what the checkpoint is.
         checkpoint: a Hugging Face checkpoint, or a TensorRT-LLM checkpoint made by `convert`.
         destination: directory to write.
-        dtype: of weights and cache.
+        dtype: of weights and cache; "auto" leaves the choice to the engine.
         tensor_parallel_size: processes that share the model; if None as many as the checkpoint was
             converted for, otherwise one.
         tokenizer: directory of the tokenizer, which a converted checkpoint lacks.

@@ -1,6 +1,7 @@
 """The tensors of the `tensorrt_llm` model on a real server: what goes in and what comes out."""
 
 import re
+import time
 import urllib.request
 from itertools import accumulate, chain
 from typing import Any
@@ -238,11 +239,34 @@ def test_several_prompts_in_one_request_are_refused(triton: TritonServer) -> Non
         ask(triton, two)
 
 
+def metrics_page(triton: TritonServer) -> str:
+    with urllib.request.urlopen(triton.metrics_url) as reply:
+        page: str = reply.read().decode()
+    return page
+
+
 def test_dashboards_find_the_gauges_of_tensorrt_llm(triton: TritonServer) -> None:
     whole(triton)
-    with urllib.request.urlopen(triton.metrics_url) as reply:
-        page = reply.read().decode()
+    page = metrics_page(triton)
     for family, label, kind in GAUGES:
         assert re.search(f'^{family}{{[^}}]*{label}="{kind}"[^}}]*}} [0-9]', page, re.MULTILINE), (
             kind
         )
+
+
+def test_every_request_counts_in_the_histograms_of_lengths(triton: TritonServer) -> None:
+    def up_to(bound: int, kind: str) -> float:
+        line = rf'^nv_llm_{kind}_token_len_bucket{{.*="total_{kind}_tokens".*le="{bound}"}} (.*)'
+        found = re.search(line, metrics_page(triton), re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    def long_ones(kind: str) -> float:
+        return up_to(1000, kind) - up_to(500, kind)
+
+    before = long_ones("input"), long_ones("output")
+    ask(triton, question([5] * 600, 700, streaming=True))
+    deadline = time.monotonic() + 10  # the engine reports ten times a second
+    while long_ones("output") == before[1] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (long_ones("input"), long_ones("output")) == (before[0] + 1, before[1] + 1)

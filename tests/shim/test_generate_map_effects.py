@@ -71,8 +71,8 @@ class Served:
         return str(reply.json()["error"])
 
     @torch.inference_mode()
-    def generate(self, **options: Any) -> Any:
-        """Return what `generate` makes of the prompt, as it returns it."""
+    def generate(self, **options: Any) -> tuple[Any, list[list[int]]]:
+        """Return what `generate` returns for the prompt, and the new tokens of each sequence."""
         ids = options.pop("input_ids", None) or options.pop("inputs", None)
         inputs = torch.tensor([ids or self.tokenizer(PROMPT).input_ids])
         mask = options.pop("attention_mask", None)
@@ -91,7 +91,7 @@ class Served:
         ends = options.get("eos_token_id", self.model.generation_config.eos_token_id)
         if tokens and tokens[-1] in (ends if isinstance(ends, list) else [ends]):
             tokens = tokens[:-1]
-        return list(tokens)
+        return tokens
 
     def text(self, **options: Any) -> str:
         """Return the text of what `generate` chooses."""

@@ -1,6 +1,7 @@
 """The reference engine as the `tensorrt_llm` step of the ensemble."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,7 @@ from reference_engine.interface import (
     RequestRefusedError,
     TokenEvent,
 )
-from reference_engine.metrics import EngineMetrics, Gauge
+from reference_engine.metrics import EngineMetrics, Metric
 from reference_engine.tensors import wants_stop
 
 
@@ -41,10 +42,10 @@ class TritonPythonModel:
             dtype=values["dtype"],
             tensor_parallel_size=int(values["tensor_parallel_size"]),
         )
-        metrics = EngineMetrics(self._gauge)
+        self._metrics = EngineMetrics(self._metric)
         self._delivery = Delivery(
             cancel=self._engine.cancel,
-            on_check=lambda: metrics.report(self._engine.statistics()),
+            on_check=lambda: self._metrics.report(self._engine.statistics()),
             check_period_seconds=int(values["cancellation_check_period_ms"]) / 1000,
         )
 
@@ -84,6 +85,8 @@ class TritonPythonModel:
         def to_response(event: TokenEvent) -> Any:
             if event.error is not None:
                 return _error_response(event)
+            if event.is_final:
+                self._metrics.count_request(len(call.request.input_ids), event.num_generated)
             outputs = call.tensors_of(event).items()
             return pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in outputs])
 
@@ -99,13 +102,18 @@ class TritonPythonModel:
             )
         self._engine.cancel(request_id)
 
-    def _gauge(self, family: str, label: str, value: str) -> Gauge:
+    def _metric(self, family: str, label: str, value: str, bounds: Sequence[float]) -> Metric:
         if family not in self._families:
+            kinds = pb_utils.MetricFamily
             self._families[family] = pb_utils.MetricFamily(
-                name=family, description="TensorRT-LLM metrics", kind=pb_utils.MetricFamily.GAUGE
+                name=family,
+                description="TensorRT-LLM metrics",
+                kind=kinds.HISTOGRAM if bounds else kinds.GAUGE,
             )
-        gauge: Gauge = self._families[family].Metric(labels={**self._labels, label: value})
-        return gauge
+        metric: Metric = self._families[family].Metric(
+            labels={**self._labels, label: value}, buckets=list(bounds) or None
+        )
+        return metric
 
 
 def _error_response(event: TokenEvent) -> Any:
