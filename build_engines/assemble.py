@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from build_engines.engine_config import EngineConfig, EngineError, check_engine
-from build_engines.engine_step import EngineFiles, drop_misread_inputs, tensorrt_llm_step
+from build_engines.engine_step import EngineFiles, drop_undeclared_inputs, tensorrt_llm_step
 from build_engines.huggingface_config import HuggingFaceConfig, read_huggingface_config
 from build_engines.partial_directory import partial_directory
 from build_engines.repository import ModelRepository, RepositoryError
@@ -102,7 +102,7 @@ def _write_repository(
     # The C++ backend wants the version's directory and nothing in it.
     (path / "tensorrt_llm" / "1" / "model.py").unlink()
     ensemble = repository.read("ensemble")
-    drop_misread_inputs(ensemble)
+    drop_undeclared_inputs(ensemble)
     repository.write("ensemble", ensemble)
     repository.set_parameters(
         "preprocessing",
