@@ -13,7 +13,7 @@ from reference_engine.sequence import Sequence, SequenceStatus
 
 # Prompt tokens in one forward pass: enough to use the machine fully ...
 MAX_PREFILL_TOKENS = 512
-# ... and beside streams, few enough that a pass lasts less than five decode steps.
+# ... and beside streams, few: a pass is to last less than five decode steps.
 MAX_PREFILL_TOKENS_BESIDE_STREAMS = 48
 # A token attends to all before it: after so many it counts twice, then three times.
 POSITIONS_AS_COSTLY_AS_A_TOKEN = 512

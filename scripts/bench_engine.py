@@ -174,10 +174,14 @@ def openvino(directory: Path, precision: str) -> Serve:
         options.max_new_tokens = tokens
         options.ignore_eos = True
         options.do_sample = False
-        for number, prompt in enumerate(prompts):
+        handles = [  # a request whose handle is dropped ends at once
             pipeline.add_request(number, openvino.Tensor([prompt]), options)
+            for number, prompt in enumerate(prompts)
+        ]
         while pipeline.has_non_finished_requests():
             pipeline.step()
+        if any(len(handle.read_all()[0].generated_ids) != tokens for handle in handles):
+            raise SystemExit("OpenVINO ended a request early")
 
     return serve
 
