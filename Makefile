@@ -7,7 +7,7 @@ TRITON_METRICS_PORT ?= 8002
 MODEL ?=
 CHECKPOINT ?=
 REPOSITORY ?=
-DTYPE ?= float32
+DTYPE ?= auto
 # With CHECKPOINT: processes that share the model; the tokenizer of a converted checkpoint.
 TP ?=
 TOKENIZER ?=
@@ -27,7 +27,8 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build bench bench-engine bench-convert soak clean
+.PHONY: help install serve test lint format plan build
+.PHONY: bench bench-engine bench-serving bench-convert soak leave hold-streams fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,11 +77,23 @@ build: $(INSTALLED) ## In the container: download MODEL, convert it, build its e
 	@$(BIN)/python -m build_engines assemble $(MODEL) --engine .run/engines/$(MODEL) \
 		--checkpoint $(CHECKPOINT_DIR) --output .run/deployments/$(MODEL) $(ENGINE_OPTIONS)
 
-bench: $(INSTALLED) ## Measure shim, ensemble and engine at concurrency 1, 16, 64
+bench: $(INSTALLED) ## Measure shim, ensemble and engine at concurrency 1, 16, 64, 256
 	@$(BIN)/python scripts/bench.py
+
+leave: $(INSTALLED) ## Leave 200 requests under load; measure how soon the engine stops
+	@$(BIN)/python scripts/leave.py
+
+hold-streams: $(INSTALLED) ## Hold 1,000 slow streams for a minute; measure what they cost
+	@$(BIN)/python scripts/hold_streams.py
+
+fuzz: $(INSTALLED) ## Send 5,000 requests of every kind; none may fail or leave anything
+	@$(BIN)/python scripts/fuzz.py
 
 bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
 	@$(BIN)/python scripts/bench_engine.py
+
+bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to end
+	@$(BIN)/python scripts/bench_serving.py
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python scripts/bench_convert.py

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from build_engines.engine_config import EngineConfig, EngineError, check_engine
-from build_engines.engine_step import EngineFiles, drop_misread_inputs, tensorrt_llm_step
+from build_engines.engine_step import EngineFiles, drop_undeclared_inputs, tensorrt_llm_step
 from build_engines.huggingface_config import HuggingFaceConfig, read_huggingface_config
 from build_engines.partial_directory import partial_directory
 from build_engines.repository import ModelRepository, RepositoryError
@@ -20,7 +20,7 @@ def assemble_reference(
     model: ModelEntry,
     checkpoint: Path,
     destination: Path,
-    dtype: str = "float32",
+    dtype: str = "auto",
     *,
     tensor_parallel_size: int | None = None,
     tokenizer: Path | None = None,
@@ -31,7 +31,7 @@ def assemble_reference(
         model: what the checkpoint is.
         checkpoint: a Hugging Face checkpoint, or a TensorRT-LLM checkpoint made by `convert`.
         destination: directory to write.
-        dtype: of weights and cache.
+        dtype: of weights and cache; "auto" leaves the choice to the engine.
         tensor_parallel_size: processes that share the model; if None as many as the checkpoint was
             converted for, otherwise one.
         tokenizer: directory of the tokenizer, which a converted checkpoint lacks.
@@ -102,7 +102,7 @@ def _write_repository(
     # The C++ backend wants the version's directory and nothing in it.
     (path / "tensorrt_llm" / "1" / "model.py").unlink()
     ensemble = repository.read("ensemble")
-    drop_misread_inputs(ensemble)
+    drop_undeclared_inputs(ensemble)
     repository.write("ensemble", ensemble)
     repository.set_parameters(
         "preprocessing",

@@ -9,16 +9,17 @@ from build_engines.engine_config import BuildConfig
 from build_engines.memory import KV_CACHE_FRACTION
 
 BACKEND = "tensorrtllm"
-MISREAD_INPUTS = (
+UNDECLARED_INPUTS = (
+    # Taken for other parameters (NVIDIA/TensorRT-LLM, pull request 13633).
     "len_penalty",
     "early_stopping",
     "no_repeat_ngram_size",
     "num_return_sequences",
+    # Looked for under other names, so not read (triton_backend/inflight_batcher_llm/src/utils.h).
     "runtime_top_p_min",
+    "min_length",
 )
-"""Inputs that the 1.2.1 backend takes for other parameters (NVIDIA/TensorRT-LLM, pull request
-13633), and one that it reads under another name and so not at all (triton_backend/
-inflight_batcher_llm/src/utils.h); what is not declared can not be sent."""
+"""Inputs that the 1.2.1 backend gets wrong; what is not declared can not be sent."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 
@@ -46,7 +47,7 @@ def tensorrt_llm_step(
     config = ModelConfig()
     config.CopyFrom(committed)
     config.backend = BACKEND
-    _remove_inputs(config, MISREAD_INPUTS)
+    _remove_inputs(config, UNDECLARED_INPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
@@ -56,12 +57,12 @@ def tensorrt_llm_step(
     return config
 
 
-def drop_misread_inputs(ensemble: ModelConfig) -> None:
-    """Disconnect what the backend would misread from the steps of an ensemble, in place."""
+def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
+    """Disconnect what the engine step does not declare from the steps of an ensemble, in place."""
     steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
     sources = {
         steps["tensorrt_llm"].input_map.pop(name)
-        for name in MISREAD_INPUTS
+        for name in UNDECLARED_INPUTS
         if name in steps["tensorrt_llm"].input_map
     }
     outputs = steps["preprocessing"].output_map

@@ -159,7 +159,7 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
     tokens = _first_integer(raw["sequence_length"])
     return EnsembleResponse(
         text=_first_text(raw["text_output"]),
-        pending_text=_first_text(raw["text_pending"]),
+        pending_text=_first_text(raw["text_pending"]) if "text_pending" in raw else "",
         tokens=tokens,
         prompt_tokens=_first_integer(raw["num_input_tokens"]),
         is_final=is_final,

@@ -72,6 +72,12 @@ class TritonServer:
         return f"http://{HOST}:{self.ports.metrics}/metrics"
 
     @property
+    def pid(self) -> int:
+        """The running server's process id, which is also that of its process group."""
+        assert self._process is not None, "nothing runs"
+        return self._process.pid
+
+    @property
     def is_alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None

@@ -27,8 +27,9 @@ class ResponseText:
     """The text of a response, one string a beam."""
 
     text: list[str]
-    pending: list[str]
-    """What the end of the stream would add, which only the receiver of the last response knows."""
+    pending: list[str] | None = None
+    """What the end of the stream would add, if anything; the receiver of the last response knows
+    that it is the last."""
     stop_reasons: list[str] | None = None
     """Where a stop string matched in this response: which, and nothing for the other beams."""
     with_output_ids: bool = False
@@ -64,9 +65,8 @@ class Postprocessor:
             reasons.append(sequence.stop_reason or "")
         return ResponseText(
             texts,
-            [""] * len(texts),
-            reasons if any(reasons) else None,
-            parameters.return_output_ids,
+            stop_reasons=reasons if any(reasons) else None,
+            with_output_ids=parameters.return_output_ids,
         )
 
     def _next_text(
@@ -84,9 +84,9 @@ class Postprocessor:
         reason = sequence.stop_reason
         return ResponseText(
             [text],
-            [pending],
-            [reason] if reason is not None and was_stopped is None else None,
-            sequence.parameters.return_output_ids,
+            pending=[pending] if pending else None,
+            stop_reasons=[reason] if reason is not None and was_stopped is None else None,
+            with_output_ids=sequence.parameters.return_output_ids,
         )
 
     def _parameters_of(self, response: EngineResponse) -> TextParameters:

@@ -95,6 +95,9 @@ def tensors_of(inputs: EngineInputs, stream: bool) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {
         "INPUT_ID": np.array([inputs.input_ids], dtype=np.int32),
         "REQUEST_INPUT_LEN": np.array([[len(inputs.input_ids)]], dtype=np.int32),
+        # For encoder-decoder engines; NVIDIA's clients hand them on to whatever engine there is.
+        "DECODER_INPUT_ID": np.array([[inputs.pad_id]], dtype=np.int32),
+        "REQUEST_DECODER_INPUT_LEN": np.array([[1]], dtype=np.int32),
         "REQUEST_OUTPUT_LEN": np.array([[inputs.request_output_len]], dtype=np.int32),
         "OUT_END_ID": np.array([[inputs.end_id]], dtype=np.int32),
         "OUT_PAD_ID": np.array([[inputs.pad_id]], dtype=np.int32),

@@ -63,5 +63,5 @@ class EngineCall:
         """Return the output tensors of one response, see `tensors.tensors_from_event`."""
         outputs = tensors_from_event(event, self.request, self.counts)
         if self.with_perf_metrics and event.perf_metrics is not None:
-            outputs |= tensors_from_perf_metrics(event.perf_metrics)
+            outputs |= tensors_from_perf_metrics(event.perf_metrics, self.requested)
         return {name: tensor for name, tensor in outputs.items() if name in self.requested}

@@ -110,7 +110,7 @@ class Decoder:
 
     def _mlp(self, layer: _Layer, normed: torch.Tensor) -> torch.Tensor:
         gate, up = layer.gate_up(normed).chunk(2, dim=-1)
-        return self._all_reduce(layer.down(self._activation(gate) * up))
+        return self._all_reduce(layer.down(self._activation(gate).mul_(up)))
 
 
 def _layer(layer: Any) -> _Layer:
@@ -132,7 +132,20 @@ def _linear(*modules: Any) -> Map:
     bias = None
     if modules[0].bias is not None:
         bias = torch.cat([module.bias for module in modules])
+    if weight.dtype == torch.float32 and weight.device.type == "cpu":
+        return partial(_linear_by_columns, weight=weight, bias=bias)
     return partial(functional.linear, weight=weight, bias=bias)
+
+
+def _linear_by_columns(
+    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Project [tokens, inputs] to [tokens, outputs], which lies transposed in memory.
+
+    For a few tokens in float32 MKL is half as fast again in this order (docs/performance.md).
+    """
+    projected = torch.mm(weight, hidden.t()).t()
+    return projected if bias is None else projected.add_(bias)
 
 
 def _norm(module: Any) -> Map:

@@ -1,15 +1,24 @@
 """Responses on their way to Triton, from one thread that is not the engine's.
 
-Sending one is a round trip between processes; an engine step must not wait for it. The same
-thread asks now and then whether Triton has cancelled a request, which is a round trip as well.
+Sending one is a round trip between processes; an engine step must not wait for it. Where the engine
+is faster, what waits of one request goes out as one response, so that the delay stays small. The
+same thread asks now and then whether Triton has cancelled a request, which is a round trip as well.
 """
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from reference_engine.interface import TokenEvent
+
+logger = logging.getLogger(__name__)
+
+FINAL = 1
+"""TRITONSERVER_RESPONSE_COMPLETE_FINAL."""
 
 
 class ResponseSender(Protocol):
@@ -22,11 +31,14 @@ class ResponseSender(Protocol):
         """Whether the client has left."""
 
 
-@dataclass(frozen=True, slots=True)
+ToResponse = Callable[[TokenEvent], Any]
+"""Makes the `pb_utils.InferenceResponse` of an event, or nothing where the flag is all."""
+
+
+@dataclass(slots=True)
 class _Outgoing:
-    sender: ResponseSender
-    response: Any
-    flags: int
+    event: TokenEvent
+    to_response: ToResponse
 
 
 class Delivery:
@@ -48,7 +60,9 @@ class Delivery:
         self._cancel = cancel
         self._on_check = on_check
         self._period = check_period_seconds
-        self._outgoing: queue.SimpleQueue[_Outgoing | None] = queue.SimpleQueue()
+        self._outgoing: dict[ResponseSender, _Outgoing] = {}
+        self._lock = threading.Lock()
+        self._order: queue.SimpleQueue[ResponseSender | None] = queue.SimpleQueue()
         self._live: dict[ResponseSender, str] = {}
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
@@ -57,33 +71,45 @@ class Delivery:
         """Watch a request for cancellation from now until its final response."""
         self._live[sender] = request_id
 
-    def send(self, sender: ResponseSender, response: Any, flags: int) -> None:
-        """Queue a `pb_utils.InferenceResponse`; `flags` other than 0 mean that it is the last."""
-        self._outgoing.put(_Outgoing(sender, response, flags))
+    def send(self, sender: ResponseSender, event: TokenEvent, to_response: ToResponse) -> None:
+        """Queue an event; it joins the one of its request that waits, if one does."""
+        with self._lock:
+            outgoing = self._outgoing.get(sender)
+            if outgoing is not None:
+                outgoing.event = outgoing.event.followed_by(event)
+                return
+            self._outgoing[sender] = _Outgoing(event, to_response)
+        self._order.put(sender)
 
     def close(self) -> None:
         """Send what is queued, then end the thread."""
-        self._outgoing.put(None)
+        self._order.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         next_check = time.monotonic() + self._period
         while True:
             try:
-                outgoing = self._outgoing.get(timeout=max(0.0, next_check - time.monotonic()))
-                if outgoing is None:
+                sender = self._order.get(timeout=max(0.0, next_check - time.monotonic()))
+                if sender is None:
                     return
-                self._send(outgoing)
+                self._send_next(sender)
             except queue.Empty:
                 pass
             if time.monotonic() >= next_check:
                 self._check()
                 next_check = time.monotonic() + self._period
 
-    def _send(self, outgoing: _Outgoing) -> None:
-        if outgoing.flags:
-            self._live.pop(outgoing.sender, None)
-        outgoing.sender.send(outgoing.response, flags=outgoing.flags)
+    def _send_next(self, sender: ResponseSender) -> None:
+        with self._lock:
+            outgoing = self._outgoing.pop(sender)
+        event = outgoing.event
+        request_id = self._live.pop(sender, "") if event.is_final else self._live.get(sender, "")
+        try:
+            sender.send(outgoing.to_response(event), flags=FINAL if event.is_final else 0)
+        except Exception:  # this request's, not the thread's
+            logger.exception("a response of request %r can not be sent", request_id)
+            self._cancel(request_id)
 
     def _check(self) -> None:
         for sender, request_id in list(self._live.items()):

@@ -7,7 +7,7 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -118,14 +118,21 @@ class TokenEvent:
     beam, otherwise all of them, best beam first, after the prompt unless it is excluded. A final
     event may hold no token (the end id was drawn) and, after a cancel, holds what there was.
     With `error` set the event is final and holds no tokens. `log_probs` has an entry a beam if
-    they were asked for.
+    they were asked for. `num_generated` counts the tokens of all beams so far, reported or not.
     """
 
     output_ids: list[list[int]]
     is_final: bool
     error: Exception | None = None
+    num_generated: int = 0
     log_probs: list[BeamLogProbs] | None = None
     perf_metrics: PerfMetrics | None = None
+
+    def followed_by(self, later: "TokenEvent") -> "TokenEvent":
+        """Return what both say: a stream's tokens one after the other; else the later says all."""
+        if len(self.output_ids) != 1 or len(later.output_ids) != 1:
+            return later
+        return replace(later, output_ids=[self.output_ids[0] + later.output_ids[0]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,13 +142,15 @@ class EngineStatistics:
     Used blocks are those that running requests have reserved; `kv_cache_blocks_reused` counts
     the blocks of prompts that did not have to be computed, since the engine started.
 
-    `context` of the `scheduled` requests have yet to read their prompt to its end.
+    `context` of the `scheduled` requests have yet to read their prompt to its end; the newest
+    iteration read `context_tokens` of prompts.
     """
 
     iterations: int
     max_requests: int
     scheduled: int
     context: int
+    context_tokens: int
     waiting: int
     kv_cache_blocks_used: int
     kv_cache_blocks_max: int

@@ -4,13 +4,19 @@ Families and labels: NVIDIA/TensorRT-LLM, triton_backend/inflight_batcher_llm/sr
 custom_metrics_reporter/custom_metrics_reporter.cc.
 """
 
+import os
+import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
+
+import torch
 
 from reference_engine.interface import EngineStatistics
 
 REQUESTS = ("nv_trt_llm_request_metrics", "request_type")
+MEMORY = ("nv_trt_llm_runtime_memory_metrics", "memory_type")
 KV_CACHE = ("nv_trt_llm_kv_cache_block_metrics", "kv_cache_block_type")
 BATCHER = ("nv_trt_llm_inflight_batcher_metrics", "inflight_batcher_specific_metric")
 GENERAL = ("nv_trt_llm_general_metrics", "general_type")
@@ -22,6 +28,9 @@ GAUGES: dict[tuple[str, str, str], Callable[[EngineStatistics], float]] = {
     (*REQUESTS, "scheduled"): lambda now: now.scheduled,
     (*REQUESTS, "context"): lambda now: now.context,
     (*REQUESTS, "waiting"): lambda now: now.waiting,
+    (*MEMORY, "cpu"): lambda _: _resident_bytes(),
+    (*MEMORY, "gpu"): lambda _: torch.cuda.memory_allocated(),
+    (*MEMORY, "pinned"): lambda _: 0,
     (*KV_CACHE, "max"): lambda now: now.kv_cache_blocks_max,
     (*KV_CACHE, "used"): lambda now: now.kv_cache_blocks_used,
     (*KV_CACHE, "free"): lambda now: now.kv_cache_blocks_max - now.kv_cache_blocks_used,
@@ -29,29 +38,54 @@ GAUGES: dict[tuple[str, str, str], Callable[[EngineStatistics], float]] = {
     (*KV_CACHE, "reused"): lambda now: now.kv_cache_blocks_reused,
     (*KV_CACHE, "tokens_per"): lambda now: now.kv_cache_tokens_per_block,
     (*BATCHER, "generation_requests"): lambda now: now.scheduled - now.context,
+    (*BATCHER, "total_context_tokens"): lambda now: now.context_tokens,
+    (*BATCHER, "paused_requests"): lambda _: 0,  # what has been admitted runs to its end
+    (*BATCHER, "micro_batch_id"): lambda _: 0,  # there is one
     (*GENERAL, "iteration_counter"): lambda now: now.iterations,
     (*GENERAL, "timestamp"): lambda _: time.time_ns() // 1000,
 }
+INPUT_LENGTH = ("nv_llm_input_token_len", "response_metric_type", "total_input_tokens")
+OUTPUT_LENGTH = ("nv_llm_output_token_len", "response_metric_type", "total_output_tokens")
+LENGTH_BOUNDS = (10.0, 50.0, 100.0, 500.0, 1000.0)
 
 
-class Gauge(Protocol):
-    """A `pb_utils.Metric` of kind GAUGE."""
+class Metric(Protocol):
+    """A `pb_utils.Metric`."""
 
     def set(self, value: float) -> None:
-        """Replace the value."""
+        """Replace a gauge's value."""
+
+    def observe(self, value: float) -> None:
+        """Add to a histogram."""
 
 
 class EngineMetrics:
-    """The gauges of one engine."""
+    """The metrics of one engine."""
 
-    def __init__(self, make_gauge: Callable[[str, str, str], Gauge]):
-        """Make the gauges; `make_gauge` is given family, label and label value."""
-        self._gauges = {key: make_gauge(*key) for key in GAUGES}
+    def __init__(self, make_metric: Callable[[str, str, str, Sequence[float]], Metric]):
+        """Make the metrics.
+
+        Args:
+            make_metric: is given family, label, label value, and the bounds of a histogram; for
+                a gauge there are none.
+        """
+        self._gauges = {key: make_metric(*key, ()) for key in GAUGES}
+        self._histograms = [
+            make_metric(*key, LENGTH_BOUNDS) for key in (INPUT_LENGTH, OUTPUT_LENGTH)
+        ]
         self._reported: EngineStatistics | None = None
         self._values: dict[tuple[str, str, str], float] = {}
+        self._finished: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
+
+    def count_request(self, num_input_tokens: int, num_output_tokens: int) -> None:
+        """Note a request that has ended, for the next `report`; from any thread."""
+        self._finished.put((num_input_tokens, num_output_tokens))
 
     def report(self, statistics: EngineStatistics) -> None:
-        """Set the gauges that have changed: each is a round trip to the server."""
+        """Send what has changed: each metric is a round trip to the server."""
+        while not self._finished.empty():
+            for histogram, length in zip(self._histograms, self._finished.get(), strict=True):
+                histogram.observe(length)
         if statistics == self._reported:
             return
         self._reported = statistics
@@ -60,3 +94,9 @@ class EngineMetrics:
             if value != self._values.get(key):
                 self._gauges[key].set(value)
                 self._values[key] = value
+
+
+def _resident_bytes() -> int:
+    """Return this process's memory; 0 where there is no /proc."""
+    path = Path("/proc/self/statm")
+    return int(path.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if path.exists() else 0

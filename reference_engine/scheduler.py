@@ -31,7 +31,7 @@ class Scheduler:
         self._by_id: dict[str, Sequence] = {}
         self._cancelled: list[Sequence] = []
         self._interruption: Exception | None = None
-        self._num_iterations = 0
+        self._num_iterations = self._num_context_tokens = 0
         self.closed_by: EngineStoppedError | None = None
 
     def add(self, sequence: Sequence) -> None:
@@ -106,10 +106,11 @@ class Scheduler:
             self._interruption = None
             self._pool.forget_published()
 
-    def count_iteration(self) -> None:
-        """Note that a step begins."""
+    def count_iteration(self, num_context_tokens: int) -> None:
+        """Note that a step begins, and how many tokens of prompts it reads."""
         with self._changed:
             self._num_iterations += 1
+            self._num_context_tokens = num_context_tokens
 
     def take_cancelled(self) -> list[Sequence]:
         """Return the live sequences marked by `cancel` since the last call."""
@@ -162,6 +163,7 @@ class Scheduler:
                 max_requests=self._max_rows,
                 scheduled=len(self._running),
                 context=sum(not sequence.is_prefilled for sequence in self._running),
+                context_tokens=self._num_context_tokens,
                 waiting=len(self._waiting),
                 kv_cache_blocks_used=self._pool.num_blocks - self._pool.num_free,
                 kv_cache_blocks_max=self._pool.num_blocks,

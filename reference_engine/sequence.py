@@ -135,7 +135,11 @@ class Sequence:
             prompt = [] if self.request.exclude_input_in_output else self.request.input_ids
             told = [[*prompt, *tokens] for tokens in outputs]
         return TokenEvent(
-            told, is_final, log_probs=self._log_probs(), perf_metrics=self._perf_metrics()
+            told,
+            is_final,
+            num_generated=sum(map(len, outputs)),
+            log_probs=self._log_probs(),
+            perf_metrics=self._perf_metrics(),
         )
 
     def _log_probs(self) -> list[BeamLogProbs] | None:

@@ -33,12 +33,13 @@ class StepLoop:
         Raises:
             RankLostError: the model can not be used any more.
         """
-        self._scheduler.count_iteration()
         for sequence in self._scheduler.take_cancelled():
             self._finish(sequence, SequenceStatus.CANCELLED)
         while self._scheduler.admit():
             pass
         work = self._plan()
+        prompts = (rows[0] for sequence, rows in work if not sequence.is_prefilled)
+        self._scheduler.count_iteration(sum(len(row.tokens) for row in prompts))
         if not work:
             return
         try:

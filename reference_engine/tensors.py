@@ -6,7 +6,6 @@ batch dimension of 1. Nothing here knows Triton or torch.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ SAMPLING_INTEGERS = {
     "runtime_top_p_reset_ids": "top_p_reset_id",
     "seed": "seed",
     "min_tokens": "min_tokens",
+    "min_length": "min_tokens",  # its older name
     "no_repeat_ngram_size": "no_repeat_ngram_size",
     "early_stopping": "early_stopping",  # BOOL in older clients, INT32 in newer ones
 }
@@ -86,6 +86,20 @@ def request_from_tensors(
     )
 
 
+PERF_METRICS: dict[str, type[np.generic]] = {
+    "kv_cache_alloc_new_blocks": np.int32,
+    "kv_cache_reused_blocks": np.int32,
+    "kv_cache_alloc_total_blocks": np.int32,
+    "arrival_time_ns": np.int64,
+    "first_scheduled_time_ns": np.int64,
+    "first_token_time_ns": np.int64,
+    "last_token_time_ns": np.int64,
+    "acceptance_rate": np.float32,
+    "total_accepted_draft_tokens": np.int32,
+    "total_draft_tokens": np.int32,
+}
+
+
 def wants_perf_metrics(tensors: Tensors) -> bool:
     """Say whether every response is to carry performance metrics."""
     return _flag(tensors, "return_perf_metrics")
@@ -121,21 +135,18 @@ def tensors_from_event(
     return outputs
 
 
-def tensors_from_perf_metrics(metrics: PerfMetrics) -> dict[str, Tensor]:
-    """Build the outputs that `return_perf_metrics` adds, each of shape [1, 1].
+def tensors_from_perf_metrics(
+    metrics: PerfMetrics, requested: Collection[str]
+) -> dict[str, Tensor]:
+    """Build those of the outputs that `return_perf_metrics` adds, each of shape [1, 1].
 
     Times INT64 and counts INT32 as in `PerfMetrics`; draft tokens are 0, for there is no drafting.
     """
-    numbers = {
-        name: np.int64(value) if name.endswith("_ns") else np.int32(value)
-        for name, value in asdict(metrics).items()
+    return {
+        name: np.array([[getattr(metrics, name, 0)]], dtype=dtype)
+        for name, dtype in PERF_METRICS.items()
+        if name in requested
     }
-    drafting = {
-        "acceptance_rate": np.float32(0),
-        "total_accepted_draft_tokens": np.int32(0),
-        "total_draft_tokens": np.int32(0),
-    }
-    return {name: np.array([[number]]) for name, number in (numbers | drafting).items()}
 
 
 def _padded(rows: Sequence[Sequence[float]], dtype: type[np.generic]) -> Tensor:

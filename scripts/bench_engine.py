@@ -1,12 +1,17 @@
-"""Compare the reference engine with other ways to serve the same random model on this CPU.
+"""Compare the reference engine with other ways to serve the same random model.
 
 N greedy requests of equal length are handed in together; the figure is generated tokens per second
 until the last has ended, prefill included. Every row runs in a process of its own: thread pools of
 one would slow down another. Rows of one run can be compared, runs can not.
+
+On a GPU, if torch sees one:
+    bench_engine.py --model mistral-7b --dtypes bfloat16 --concurrency 1 16 64 \
+        --systems generate generate-batch engine --no-openvino
 """
 
 import argparse
 import json
+import os
 import random
 import subprocess
 import sys
@@ -39,6 +44,14 @@ MODELS = {
         "num_attention_heads": 8,
         "num_key_value_heads": 2,
     },
+    "mistral-7b": {
+        "vocab_size": 32000,
+        "hidden_size": 4096,
+        "intermediate_size": 14336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    },
 }
 OPENVINO_VENV = Path(".run/openvino-venv")
 OPENVINO_PACKAGES = ["optimum-intel==2.2.0", "openvino-genai==2026.4.1"]
@@ -49,10 +62,13 @@ def make_model(directory: Path, name: str) -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from reference_engine.hardware import best_device
+
     config = LlamaConfig(**MODELS[name], max_position_embeddings=2048)
-    model = LlamaForCausalLM(config)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
+    device = best_device()
+    with device, torch.no_grad():
+        model = LlamaForCausalLM(config).bfloat16()
+        generator = torch.Generator(device).manual_seed(0)
         for each, parameter in model.named_parameters():
             parameter.normal_(1.0 if "norm" in each else 0.0, 0.05, generator=generator)
     model.save_pretrained(directory)
@@ -63,7 +79,7 @@ def engine(directory: Path, dtype: str) -> Serve:
     from reference_engine.engine import ReferenceEngine
     from reference_engine.interface import EngineRequest, TokenEvent
 
-    served = ReferenceEngine(directory, max_batch_size=16, max_seq_len=512, dtype=dtype)
+    served = ReferenceEngine(directory, max_batch_size=64, max_seq_len=512, dtype=dtype)
 
     def serve(prompts: Prompts, tokens: int) -> None:
         done = threading.Semaphore(0)
@@ -87,21 +103,31 @@ def generate(directory: Path, dtype: str) -> Serve:
 
     Two requests stand for all: the rate does not depend on how many wait.
     """
+    serve_batch = generate_batch(directory, dtype)
+
+    def serve(prompts: Prompts, tokens: int) -> None:
+        for prompt in prompts:
+            serve_batch([prompt], tokens)
+
+    return serve
+
+
+def generate_batch(directory: Path, dtype: str) -> Serve:
+    """Return `transformers.generate`, all requests in lock step."""
     import torch
 
     model = _transformers_model(directory, dtype)
 
     def serve(prompts: Prompts, tokens: int) -> None:
-        for prompt in prompts:
-            ids = torch.tensor([prompt])
-            model.generate(
-                ids,
-                attention_mask=torch.ones_like(ids),
-                do_sample=False,
-                max_new_tokens=tokens,
-                min_new_tokens=tokens,
-                pad_token_id=0,
-            )
+        ids = torch.tensor(prompts, device=model.device)
+        model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=tokens,
+            min_new_tokens=tokens,
+            pad_token_id=0,
+        )
 
     return serve
 
@@ -110,23 +136,19 @@ def continuous_batching(directory: Path, dtype: str) -> Serve:
     """Return transformers' own continuous batching."""
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
-    model = _transformers_model(directory, dtype)
-    # Without a number of blocks it takes most of the machine's memory.
-    batching = ContinuousBatchingConfig(num_blocks=64, use_cuda_graph=False)
+    manager = _transformers_model(directory, dtype).init_continuous_batching(
+        GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=0),
+        # Without a number of blocks it takes most of the machine's memory.
+        ContinuousBatchingConfig(num_blocks=64, use_cuda_graph=False),
+    )
+    manager.start()
 
     def serve(prompts: Prompts, tokens: int) -> None:
-        options = GenerationConfig(
-            max_new_tokens=tokens, do_sample=False, eos_token_id=-1, pad_token_id=0
-        )
-        results = model.generate_batch(
-            prompts,
-            options,
-            continuous_batching_config=batching,
-            warmup=False,
-            persistent_manager=True,
-        )
-        if any(len(result.generated_tokens) != tokens for result in results.values()):
-            raise SystemExit("continuous batching ended a request early")
+        manager.add_requests(prompts, max_new_tokens=tokens)
+        for _ in prompts:
+            result = manager.get_result()
+            if result is None or len(result.generated_tokens) != tokens:
+                raise SystemExit("continuous batching failed or ended a request early")
 
     return serve
 
@@ -158,6 +180,7 @@ def openvino(directory: Path, precision: str) -> Serve:
 
 SYSTEMS: dict[str, Callable[[Path, str], Serve]] = {
     "generate": generate,
+    "generate-batch": generate_batch,
     "continuous-batching": continuous_batching,
     "engine": engine,
     "openvino": openvino,
@@ -183,8 +206,8 @@ def measure(arguments: argparse.Namespace) -> None:
             serve(batch, arguments.tokens)
             best = min(best, time.perf_counter() - started)
         rates[concurrency] = count * arguments.tokens / best
-    print(json.dumps(rates))
-    sys.stdout.flush()
+    print(json.dumps(rates), flush=True)
+    os._exit(0)  # the thread of transformers' continuous batching would go on
 
 
 def bench(arguments: argparse.Namespace, directory: Path) -> None:
@@ -196,7 +219,7 @@ def bench(arguments: argparse.Namespace, directory: Path) -> None:
     rows = [
         (sys.executable, system, dtype, directory)
         for dtype in arguments.dtypes
-        for system in ("generate", "continuous-batching", "engine")
+        for system in arguments.systems
     ]
     if arguments.openvino and (exported := export_to_openvino(directory)):
         python = str(OPENVINO_VENV / "bin/python")
@@ -256,10 +279,12 @@ def _transformers_model(directory: Path, dtype: str) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
+    from reference_engine.hardware import best_device
+
     model = AutoModelForCausalLM.from_pretrained(
         directory, dtype=getattr(torch, dtype), attn_implementation="sdpa"
     )
-    return model.eval()
+    return model.eval().to(best_device())
 
 
 def main() -> None:
@@ -268,6 +293,13 @@ def main() -> None:
     parser.add_argument("--model", choices=MODELS, default="big")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument(
+        "--systems",
+        choices=SYSTEMS,
+        nargs="+",
+        default=["generate", "continuous-batching", "engine"],
+        help="beside OpenVINO",
+    )
     parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt")
     parser.add_argument("--tokens", type=int, default=64, help="generated tokens a request")
     parser.add_argument("--repetitions", type=int, default=3, help="of which the best counts")

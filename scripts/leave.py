@@ -103,12 +103,12 @@ async def stay(service: Service, session: aiohttp.ClientSession, done: asyncio.E
         RuntimeError: one of them was not.
     """
     whole = 0
-    body = {"messages": [QUESTION], "stream": True, "max_new_tokens": 200, "min_new_tokens": 200}
+    body = {"messages": [QUESTION], "stream": True, "do_sample": False}
     while not done.is_set():
         headers = {"accept": "text/event-stream"}
         async with session.post(f"{service.url}/predict", json=body, headers=headers) as reply:
             last = (await reply.text()).strip().split("\n\n")[-1]
-        if '"completion_tokens": 200' not in last:
+        if '"finish_reason": "stop"' not in last:
             raise RuntimeError(f"a stream that nobody left ended with {last}")
         whole += 1
     return whole

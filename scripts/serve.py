@@ -118,7 +118,12 @@ def parse_arguments() -> argparse.Namespace:
         "--checkpoint", type=Path, help="its checkpoint directory, Hugging Face's or converted"
     )
     source.add_argument("--repository", type=Path, help="its assembled model repository")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], default="float32")
+    parser.add_argument(
+        "--dtype",
+        choices=["auto", "float32", "bfloat16", "float16"],
+        default="auto",
+        help="of the checkpoint's weights; auto is bfloat16 where the CPU gains by it",
+    )
     parser.add_argument("--tp", type=int, help="processes that share the checkpoint's model")
     parser.add_argument("--tokenizer", type=Path, help="where a converted checkpoint's is")
     arguments = parser.parse_args()

@@ -9,8 +9,11 @@ from types import FrameType
 import uvicorn
 
 from shim.app import App
+from shim.protocol import HttpProtocol
 
 KEEP_ALIVE_SECONDS = 75
+MAX_MESSAGE_BYTES = 1 << 10
+"""Of a WebSocket client, which has nothing to say."""
 CUT_OFF_SECONDS = 5
 """What the drain has not finished is told that it ends here, and is cut off after so long."""
 
@@ -26,6 +29,8 @@ class ShimServer(uvicorn.Server):
                 app,
                 host=app.settings.host,
                 port=app.settings.port,
+                http=HttpProtocol,
+                ws_max_size=MAX_MESSAGE_BYTES,
                 access_log=False,
                 log_config=None,
                 server_header=False,

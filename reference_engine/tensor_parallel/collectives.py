@@ -39,12 +39,14 @@ class Collectives:
         )
 
     def all_reduce(self, partial: torch.Tensor) -> torch.Tensor:
-        """Return the sum of all ranks' tensors, in the memory of this one's."""
+        """Return the sum of all ranks' tensors."""
+        partial = partial.contiguous()
         self._group.allreduce(partial).wait()
         return partial
 
     def all_gather(self, part: torch.Tensor) -> torch.Tensor:
         """Return all ranks' tensors side by side in the last dimension."""
+        part = part.contiguous()
         parts = [torch.empty_like(part) for _ in range(self._rank.size)]
         self._group.allgather([parts], [part]).wait()
         return torch.cat(parts, dim=-1)

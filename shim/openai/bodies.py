@@ -6,6 +6,7 @@ generate() parameters, so that a client may also send those (`extra_body` of Ope
 
 from abc import ABC, abstractmethod
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -169,11 +170,12 @@ def read_body(content: dict[str, Any], form: type[AnyBody]) -> tuple[AnyBody, di
     content = {name: value for name, value in content.items() if value is not None}
     problems = [*refusals(content, openai_map())]
     known = form.model_fields.keys() | _acted_on()
-    problems += [
-        unknown_parameter(name, known)
+    unknown = (
+        name
         for name in content
         if name not in known and name not in REFUSED and name not in openai_map()
-    ]
+    )
+    problems += [unknown_parameter(name, known) for name in islice(unknown, MAX_REPORTED)]
     others = {name: value for name, value in content.items() if name not in form.model_fields}
     body = _checked(form, content, problems)
     _checked(OpenAIExtras, content, problems)

@@ -7,6 +7,7 @@ import sys
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -74,6 +75,38 @@ def test_a_stream_and_a_whole_reply_have_the_same_text_and_counts(triton: Triton
     assert chunks[-1].completion_tokens == completion.completion_tokens
     assert chunks[-1].prompt_tokens == completion.prompt_tokens
     assert chunks[-1].finish_reason == completion.finish_reason
+
+
+def test_a_reader_slower_than_the_engine_gets_all_of_it_in_fewer_chunks(
+    triton: TritonServer,
+) -> None:
+    request = question(
+        stream=True,
+        max_tokens=300,
+        min_tokens=300,
+        return_output_ids=True,
+        return_log_probs=True,
+    )
+
+    async def both(client: TritonClient) -> tuple[list[TextChunk], list[TextChunk]]:
+        fast = await chunks_of(client, request)
+        slow = []
+        async with aclosing(client.stream(replace(request, request_id="slow"))) as chunks:
+            async for chunk in chunks:
+                slow.append(chunk)
+                if len(slow) == 1:
+                    await asyncio.to_thread(wait_for_active_requests, triton, 0, 30)
+                    await asyncio.sleep(0.5)
+        return fast, slow
+
+    fast, slow = with_client(triton, both)
+    assert len(slow) < len(fast)
+    assert "".join(chunk.text for chunk in slow) == "".join(chunk.text for chunk in fast)
+    assert slow[-1].completion_tokens == 300
+    for name in ("output_ids", "log_probs"):
+        assert [each for chunk in slow for each in getattr(chunk, name)] == [
+            each for chunk in fast for each in getattr(chunk, name)
+        ]
 
 
 @pytest.mark.parametrize("stream", [False, True])

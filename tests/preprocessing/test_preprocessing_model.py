@@ -36,6 +36,7 @@ def infer(client: triton_grpc.InferenceServerClient, **tensors: Tensor) -> dict[
 
 def test_only_what_the_request_needs_is_sent(client: triton_grpc.InferenceServerClient) -> None:
     plain = {"INPUT_ID", "REQUEST_INPUT_LEN", "REQUEST_OUTPUT_LEN", "OUT_END_ID", "OUT_PAD_ID"}
+    plain |= {"DECODER_INPUT_ID", "REQUEST_DECODER_INPUT_LEN"}
     assert infer(client).keys() == plain
     streamed = infer(
         client,

@@ -79,6 +79,8 @@ def test_only_what_is_needed_is_sent_in_its_type_and_shape() -> None:
     assert {name: (each.dtype.type, each.shape) for name, each in tensors.items()} == {
         "INPUT_ID": (np.int32, (1, 3)),
         "REQUEST_INPUT_LEN": (np.int32, (1, 1)),
+        "DECODER_INPUT_ID": (np.int32, (1, 1)),
+        "REQUEST_DECODER_INPUT_LEN": (np.int32, (1, 1)),
         "REQUEST_OUTPUT_LEN": (np.int32, (1, 1)),
         "OUT_END_ID": (np.int32, (1, 1)),
         "OUT_PAD_ID": (np.int32, (1, 1)),

@@ -1,7 +1,9 @@
 """The tensors of the `tensorrt_llm` model on a real server: what goes in and what comes out."""
 
 import re
+import time
 import urllib.request
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -115,21 +117,21 @@ def test_a_stream_brings_new_tokens_and_all_log_probs_so_far(triton: TritonServe
     values: dict[str, Any] = {"return_log_probs": True, "return_perf_metrics": True}
     expected = whole(triton, **values)
     replies = ask(triton, question(PROMPT, LENGTH, streaming=True, **values))
-    assert [reply.beams for reply in replies] == [
-        [[token]] for token in expected["output_ids"][0, 0].tolist()
-    ]
+    news = [reply.beams[0] for reply in replies]
+    assert list(chain(*news)) == expected["output_ids"][0, 0].tolist()
     shapes = [reply.tensors["output_log_probs"].shape for reply in replies]
-    assert shapes == [(1, 1, n) for n in range(1, LENGTH + 1)]
+    assert shapes == [(1, 1, n) for n in accumulate(map(len, news))]
     last = replies[-1].tensors
     assert np.allclose(last["output_log_probs"], expected["output_log_probs"], atol=1e-5)
     assert len({int(reply.tensors["arrival_time_ns"][0, 0]) for reply in replies}) == 1
-    assert [reply.is_final for reply in replies] == [False] * (LENGTH - 1) + [True]
+    assert [reply.is_final for reply in replies] == [False] * (len(replies) - 1) + [True]
 
 
 def test_a_stream_of_beams_brings_all_tokens_every_time(triton: TritonServer) -> None:
     replies = ask(triton, question(PROMPT, 5, streaming=True, beam_width=3))
     shapes = [reply.tensors["output_ids"].shape for reply in replies]
-    assert shapes == [(1, 3, n) for n in range(1, 6)]
+    assert shapes == sorted({(1, 3, n) for *_, n in shapes})
+    assert shapes[-1] == (1, 3, 5)
 
 
 def test_short_beams_are_padded(triton: TritonServer) -> None:
@@ -237,11 +239,34 @@ def test_several_prompts_in_one_request_are_refused(triton: TritonServer) -> Non
         ask(triton, two)
 
 
+def metrics_page(triton: TritonServer) -> str:
+    with urllib.request.urlopen(triton.metrics_url) as reply:
+        page: str = reply.read().decode()
+    return page
+
+
 def test_dashboards_find_the_gauges_of_tensorrt_llm(triton: TritonServer) -> None:
     whole(triton)
-    with urllib.request.urlopen(triton.metrics_url) as reply:
-        page = reply.read().decode()
+    page = metrics_page(triton)
     for family, label, kind in GAUGES:
         assert re.search(f'^{family}{{[^}}]*{label}="{kind}"[^}}]*}} [0-9]', page, re.MULTILINE), (
             kind
         )
+
+
+def test_every_request_counts_in_the_histograms_of_lengths(triton: TritonServer) -> None:
+    def up_to(bound: int, kind: str) -> float:
+        line = rf'^nv_llm_{kind}_token_len_bucket{{.*="total_{kind}_tokens".*le="{bound}"}} (.*)'
+        found = re.search(line, metrics_page(triton), re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
+    def long_ones(kind: str) -> float:
+        return up_to(1000, kind) - up_to(500, kind)
+
+    before = long_ones("input"), long_ones("output")
+    ask(triton, question([5] * 600, 700, streaming=True))
+    deadline = time.monotonic() + 10  # the engine reports ten times a second
+    while long_ones("output") == before[1] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert (long_ones("input"), long_ones("output")) == (before[0] + 1, before[1] + 1)

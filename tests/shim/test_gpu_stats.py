@@ -1,6 +1,10 @@
+import json
+
 import pynvml
 import pytest
 from starlette.testclient import TestClient
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 from shim import gpu_stats
 
@@ -29,6 +33,22 @@ def test_a_gpu_is_described(shim: TestClient) -> None:
         first = socket.receive_json()["gpus"][0]
     assert list(first) == list(gpu_stats.GpuStats.__annotations__)
     assert first["memoryUsed"] + first["memoryFree"] <= first["memoryTotal"]
+
+
+@pytest.mark.server
+def test_a_websocket_client_is_told_once_a_second(shim_url: str) -> None:
+    with connect(f"{shim_url.replace('http', 'ws')}/zephyr/ws/gpu-stats") as socket:
+        received = [json.loads(socket.recv(timeout=5)) for _ in range(2)]
+    assert [list(each) for each in received] == [["gpus"], ["gpus"]]
+
+
+@pytest.mark.server
+def test_a_websocket_client_that_talks_much_is_not_listened_to(shim_url: str) -> None:
+    with connect(f"{shim_url.replace('http', 'ws')}/zephyr/ws/gpu-stats") as socket:
+        socket.send("x" * 100_000)
+        with pytest.raises(ConnectionClosed):  # noqa: PT012 - the frames before it are read
+            for _ in range(3):
+                socket.recv(timeout=5)
 
 
 def test_the_welcome_page_lists_it(shim: TestClient) -> None:

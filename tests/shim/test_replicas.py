@@ -110,12 +110,29 @@ def is_listening(url: str) -> bool:
     return True
 
 
-def test_a_drain_ends_at_its_limit(triton: TritonServer) -> None:
+def test_a_drain_ends_at_its_limit_in_each_routes_form(triton: TritonServer) -> None:
+    endless = LONG | {"max_new_tokens": 4000, "min_new_tokens": 4000}
+    openai = {"model": "mistral-7b", "prompt": "A zephyr is", "stream": True}
+    openai |= {"max_tokens": 4000, "min_new_tokens": 4000}
     with shim_server(triton.grpc_address, drain_seconds=0.3) as (server, url):
         wait_until_ready(url)
-        endless = LONG | {"max_new_tokens": 4000, "min_new_tokens": 4000}
-        with httpx.stream("POST", f"{url}/predict", json=endless, timeout=60) as running:
-            received = running.iter_text()
-            next(received)
+        with (
+            httpx.stream("POST", f"{url}/predict", json=endless, timeout=60) as raw,
+            httpx.stream(
+                "POST",
+                f"{url}/predict",
+                json=endless,
+                headers={"accept": "text/event-stream"},
+                timeout=60,
+            ) as events,
+            httpx.stream("POST", f"{url}/v1/completions", json=openai, timeout=60) as openais,
+        ):
+            texts = [each.iter_text() for each in (raw, events, openais)]
+            for each in texts:
+                next(each)
             server.handle_exit(signal.SIGTERM, None)
-            assert is_broken(received)
+            assert is_broken(texts[0])
+            for text in texts[1:]:
+                last = "".join(text).strip().split("\n\n")[-1]
+                assert "This server is about to end" in last
+                assert "[DONE]" not in last

@@ -64,7 +64,9 @@ class TritonPythonModel:
                 parameters=request.parameters(),
             )
         )
-        outputs = [_strings("OUTPUT", decoded.text), _strings("PENDING", decoded.pending)]
+        outputs = [_strings("OUTPUT", decoded.text)]
+        if decoded.pending is not None:
+            outputs.append(_strings("PENDING", decoded.pending))
         if decoded.stop_reasons is not None:
             outputs.append(_strings("STOP_REASON", decoded.stop_reasons))
         if decoded.with_output_ids:
@@ -73,4 +75,5 @@ class TritonPythonModel:
 
 
 def _strings(name: str, texts: list[str]) -> Any:
-    return pb_utils.Tensor(name, np.array([[text.encode() for text in texts]], dtype=np.object_))
+    # One string a beam and no batch dimension: NVIDIA's clients decode the first element.
+    return pb_utils.Tensor(name, np.array([text.encode() for text in texts], dtype=np.object_))

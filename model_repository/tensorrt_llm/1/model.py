@@ -1,6 +1,7 @@
 """The reference engine as the `tensorrt_llm` step of the ensemble."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,10 +17,8 @@ from reference_engine.interface import (
     RequestRefusedError,
     TokenEvent,
 )
-from reference_engine.metrics import EngineMetrics, Gauge
+from reference_engine.metrics import EngineMetrics, Metric
 from reference_engine.tensors import wants_stop
-
-FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 
 
 class TritonPythonModel:
@@ -31,6 +30,7 @@ class TritonPythonModel:
         values = {name: each["string_value"] for name, each in config["parameters"].items()}
         self._labels = {"model": args["model_name"], "version": args["model_version"]}
         self._families: dict[str, Any] = {}
+        self._is_decoupled = config["model_transaction_policy"]["decoupled"]
         self._exclude_input = values["exclude_input_in_output"] == "true"
         self._engine = ReferenceEngine(
             Path(args["model_repository"]).parent / values["checkpoint_dir"],
@@ -42,10 +42,10 @@ class TritonPythonModel:
             dtype=values["dtype"],
             tensor_parallel_size=int(values["tensor_parallel_size"]),
         )
-        metrics = EngineMetrics(self._gauge)
+        self._metrics = EngineMetrics(self._metric)
         self._delivery = Delivery(
             cancel=self._engine.cancel,
-            on_check=lambda: metrics.report(self._engine.statistics()),
+            on_check=lambda: self._metrics.report(self._engine.statistics()),
             check_period_seconds=int(values["cancellation_check_period_ms"]) / 1000,
         )
 
@@ -56,7 +56,8 @@ class TritonPythonModel:
             try:
                 self._start(request, sender)
             except Exception as error:
-                self._delivery.send(sender, _error_response(error), FINAL)
+                event = TokenEvent([], is_final=True, error=error)
+                self._delivery.send(sender, event, _error_response)
 
     def finalize(self) -> None:
         """End every request, then stop."""
@@ -67,7 +68,7 @@ class TritonPythonModel:
         tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
         if wants_stop(tensors):
             self._stop(request.request_id())
-            self._delivery.send(sender, None, FINAL)
+            self._delivery.send(sender, TokenEvent([], is_final=True), lambda _: None)
             return
         call = EngineCall.from_tensors(
             tensors,
@@ -76,16 +77,23 @@ class TritonPythonModel:
             requested=request.requested_output_names(),
         )
 
-        def respond(event: TokenEvent) -> None:
+        if call.request.streaming and not self._is_decoupled:
+            raise RequestRefusedError(
+                "streaming needs a model of the decoupled transaction policy; this one is not"
+            )
+
+        def to_response(event: TokenEvent) -> Any:
             if event.error is not None:
-                response = _error_response(event.error)
-            else:
-                outputs = call.tensors_of(event).items()
-                response = pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in outputs])
-            self._delivery.send(sender, response, FINAL if event.is_final else 0)
+                return _error_response(event)
+            if event.is_final:
+                self._metrics.count_request(len(call.request.input_ids), event.num_generated)
+            outputs = call.tensors_of(event).items()
+            return pb_utils.InferenceResponse([pb_utils.Tensor(*each) for each in outputs])
 
         self._delivery.track(call.request.request_id, sender)
-        self._engine.submit(call.request, respond)
+        self._engine.submit(
+            call.request, lambda event: self._delivery.send(sender, event, to_response)
+        )
 
     def _stop(self, request_id: str) -> None:
         if not request_id:
@@ -94,17 +102,22 @@ class TritonPythonModel:
             )
         self._engine.cancel(request_id)
 
-    def _gauge(self, family: str, label: str, value: str) -> Gauge:
+    def _metric(self, family: str, label: str, value: str, bounds: Sequence[float]) -> Metric:
         if family not in self._families:
+            kinds = pb_utils.MetricFamily
             self._families[family] = pb_utils.MetricFamily(
-                name=family, description="TensorRT-LLM metrics", kind=pb_utils.MetricFamily.GAUGE
+                name=family,
+                description="TensorRT-LLM metrics",
+                kind=kinds.HISTOGRAM if bounds else kinds.GAUGE,
             )
-        gauge: Gauge = self._families[family].Metric(labels={**self._labels, label: value})
-        return gauge
+        metric: Metric = self._families[family].Metric(
+            labels={**self._labels, label: value}, buckets=list(bounds) or None
+        )
+        return metric
 
 
-def _error_response(error: Exception) -> Any:
-    match error:
+def _error_response(event: TokenEvent) -> Any:
+    match error := event.error:
         case RequestRefusedError():
             # The words are how a client tells a refusal: a stream brings it no status.
             text, code = f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
+from shim.generate import problems
 from shim.generate.problems import InvalidParametersError
 from shim.generate.table import openai_map
 from shim.openai.bodies import ChatBody, CompletionBody, read_body
@@ -194,3 +195,14 @@ def test_what_changes_nothing_is_accepted(body: dict[str, Any]) -> None:
 def test_more_sequences_than_are_made_at_once_are_refused() -> None:
     with pytest.raises(InvalidParametersError, match="n: 9 replies to 4 prompts; at most 32"):
         completion(prompt=["a", "b", "c", "d"], n=9)
+
+
+def test_of_many_unknown_parameters_only_those_reported_are_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_up = []
+    monkeypatch.setattr(
+        problems, "get_close_matches", lambda name, *_, **__: looked_up.append(name)
+    )
+    chat_problem(**{f"max_tokens_{number}": 1 for number in range(1000)})
+    assert len(looked_up) == problems.MAX_REPORTED

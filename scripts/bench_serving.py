@@ -1,0 +1,233 @@
+"""Compare this server with a plain transformers server, end to end, in one run.
+
+The plain server is FastAPI and `generate` in a thread with a `TextIteratorStreamer`, one request at
+a time: what a Truss with default settings does. Both stream the same greedy continuations of the
+same random Mistral on this CPU, in float32, to a closed loop of N users. The load generator shares
+the machine with the server under test: compare the rows of one run, not runs.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+
+from launcher.ports import free_ports
+
+PROMPT = "The keeper of the winds opened the bag, and "
+TOKENIZER = Path("demo/checkpoint")
+START_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Measurement:
+    """A row of the table; times in seconds."""
+
+    tokens_per_second: float = 0.0
+    first_chunk: list[float] = field(default_factory=list)
+
+    @property
+    def ttft(self) -> float:
+        """The median time to the first chunk."""
+        return float(np.median(self.first_chunk))
+
+
+def make_checkpoint(directory: Path) -> None:
+    """Write a random Mistral beside the demo's tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
+
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    config = MistralConfig(
+        vocab_size=4096,
+        hidden_size=256,
+        intermediate_size=688,
+        num_hidden_layers=4,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        max_position_embeddings=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = MistralForCausalLM(config)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm" in name else 0.0, 0.08, generator=generator)
+        model.lm_head.weight[len(tokenizer) :] = 0  # no token without a text is ever the best
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+
+
+def run_plain_server(directory: Path, port: int) -> None:
+    """Serve POST /predict until killed."""
+    import uvicorn
+    from fastapi import FastAPI
+    from fastapi.responses import StreamingResponse
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
+
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = AutoModelForCausalLM.from_pretrained(directory).eval()
+    one_at_a_time = threading.Lock()
+    app = FastAPI()
+
+    @app.post("/predict")
+    def predict(body: dict[str, Any]) -> StreamingResponse:
+        options = {key: body[key] for key in ("do_sample", "max_new_tokens", "min_new_tokens")}
+
+        def chunks() -> Iterator[str]:
+            inputs = tokenizer(body["prompt"], return_tensors="pt")
+            streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
+            with one_at_a_time:
+                thread = threading.Thread(
+                    target=model.generate,
+                    kwargs={**inputs, **options, "streamer": streamer, "pad_token_id": 0},
+                )
+                thread.start()
+                yield from streamer
+                thread.join()
+
+        return StreamingResponse(chunks(), media_type="text/plain")
+
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
+
+
+@contextlib.contextmanager
+def plain_server(directory: Path) -> Iterator[str]:
+    """Run the plain server; yields its URL."""
+    port = free_ports().http
+    command = [sys.executable, __file__, "--plain-server", str(directory), "--port", str(port)]
+    with subprocess.Popen(command) as server:  # noqa: S603
+        url = f"http://127.0.0.1:{port}"
+        try:
+            _wait_for(f"{url}/docs")
+            yield url
+        finally:
+            server.kill()
+
+
+@contextlib.contextmanager
+def our_server(directory: Path) -> Iterator[str]:
+    """Run scripts/serve.py; yields the shim's URL."""
+    ports, port = free_ports(), free_ports().http
+    command = [
+        *(sys.executable, "scripts/serve.py", "--port", str(port)),
+        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
+        *("--triton-metrics-port", str(ports.metrics)),
+        *("--model", "mistral-7b", "--checkpoint", str(directory), "--dtype", "float32"),
+    ]
+    quiet = {**os.environ, "AEOLUS_LOG_LEVEL": "WARNING"}
+    with subprocess.Popen(  # noqa: S603
+        command, env=quiet, stdout=subprocess.PIPE, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            ready = next((line for line in server.stdout if line.startswith("ready:")), None)
+            if ready is None:
+                raise SystemExit("the server did not start; see above")
+            yield ready.split()[1]
+        finally:
+            server.terminate()
+
+
+async def measure(url: str, concurrency: int, requests: int, tokens: int) -> Measurement:
+    """Run `requests` streams of `tokens` tokens, `concurrency` at a time."""
+    result = Measurement()
+    remaining = iter(range(requests))
+    body = {
+        "prompt": PROMPT,
+        "stream": True,
+        "do_sample": False,
+        "max_new_tokens": tokens,
+        "min_new_tokens": tokens,
+    }
+    timeout = aiohttp.ClientTimeout(total=None)
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+
+        async def user() -> None:
+            for _ in remaining:
+                before = time.perf_counter()
+                async with session.post(f"{url}/predict", json=body) as reply:
+                    reply.raise_for_status()
+                    await reply.content.readany()
+                    result.first_chunk.append(time.perf_counter() - before)
+                    await reply.read()
+
+        started = time.perf_counter()
+        await asyncio.gather(*(user() for _ in range(concurrency)))
+        result.tokens_per_second = requests * tokens / (time.perf_counter() - started)
+    return result
+
+
+def bench(arguments: argparse.Namespace, directory: Path) -> None:
+    """Print the table; one server runs at a time."""
+    make_checkpoint(directory)
+    systems: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
+        "plain": plain_server,
+        "ours": our_server,
+    }
+    results: dict[tuple[str, int], Measurement] = {}
+    for name, serve in systems.items():
+        with serve(directory) as url:
+            asyncio.run(measure(url, 1, 2, arguments.tokens))  # warm up
+            for users in arguments.concurrency:
+                requests = arguments.rounds * max(users, 4)
+                results[name, users] = asyncio.run(measure(url, users, requests, arguments.tokens))
+    print(f"{'':>5}{'tokens/s':>18}{'':>10}{'TTFT p50, ms':>24}")
+    print(f"{'users':>5}{'plain':>9}{'ours':>9}{'ratio':>10}{'plain':>12}{'ours':>12}")
+    for users in arguments.concurrency:
+        plain, ours = results["plain", users], results["ours", users]
+        ratio = ours.tokens_per_second / plain.tokens_per_second
+        print(
+            f"{users:>5}{plain.tokens_per_second:>9.0f}{ours.tokens_per_second:>9.0f}{ratio:>10.2f}"
+            f"{1000 * plain.ttft:>12.1f}{1000 * ours.ttft:>12.1f}"
+        )
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            urllib.request.urlopen(url).close()  # noqa: S310
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > deadline:
+                raise SystemExit(f"no answer from {url}") from None
+            time.sleep(0.2)
+        else:
+            return
+
+
+def main() -> None:
+    """Print the table, or be the plain server of one row."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16])
+    parser.add_argument("--rounds", type=int, default=3, help="requests of a user")
+    parser.add_argument("--tokens", type=int, default=64, help="a request")
+    row = parser.add_argument_group("the plain server, used by the table")
+    row.add_argument("--plain-server", type=Path)
+    row.add_argument("--port", type=int)
+    arguments = parser.parse_args()
+    if arguments.plain_server:
+        run_plain_server(arguments.plain_server, arguments.port)
+        return
+    with tempfile.TemporaryDirectory(prefix="aeolus-bench-") as directory:
+        bench(arguments, Path(directory))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Measure what a token costs on its way to the client, with an engine that costs next to nothing.
+
+In one run: the null engine straight to gRPC (the floor), the ensemble with our postprocessing, and
+the same ensemble with one like NVIDIA's, which decodes each response by itself. There the engine
+sends a response a token, as the C++ backend does, as fast as they go. In the rows "joined" it makes
+tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with the
+reference engine. Client and servers share the machine: compare the rows of one run, not runs.
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import numpy as np
+import tritonclient.grpc as triton
+from null_repository import null_repository, stateless_repository
+from tritonclient.grpc import service_pb2
+
+from launcher.ports import free_ports
+from launcher.server import TritonServer
+
+PACE = 31_900
+"""Tokens a second of Mistral 7B in FP8 on an H200, as NVIDIA publishes."""
+START_SECONDS = 120
+STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
+PROMPT = "What is a zephyr?"
+PROMPT_IDS = range(100, 108)
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+Tensors = dict[str, tuple[str, "np.ndarray[tuple[int, int], np.dtype[np.generic]]"]]
+
+
+def ensemble_request(tokens: int, seed: int) -> bytes:
+    """Ask the ensemble for a stream as NVIDIA's clients do: the text and nothing else."""
+    return _request(
+        "ensemble",
+        {
+            "text_input": ("BYTES", np.array([[PROMPT.encode()]], np.object_)),
+            "max_tokens": ("INT32", np.array([[tokens]], np.int32)),
+            "stream": ("BOOL", np.array([[True]])),
+            "seed": ("UINT64", np.array([[seed]], np.uint64)),
+        },
+        ["text_output"],
+    )
+
+
+def engine_request(tokens: int, seed: int) -> bytes:
+    """Ask the engine for a stream of ids."""
+    return _request(
+        "tensorrt_llm",
+        {
+            "input_ids": ("INT32", np.array([PROMPT_IDS], np.int32)),
+            "input_lengths": ("INT32", np.array([[len(PROMPT_IDS)]], np.int32)),
+            "request_output_len": ("INT32", np.array([[tokens]], np.int32)),
+            "streaming": ("BOOL", np.array([[True]])),
+            "seed": ("UINT64", np.array([[seed]], np.uint64)),
+        },
+        ["output_ids", "sequence_length"],
+    )
+
+
+def _request(model: str, tensors: Tensors, outputs: list[str]) -> bytes:
+    request = service_pb2.ModelInferRequest(model_name=model, id=os.urandom(8).hex())
+    for name, (dtype, values) in tensors.items():
+        tensor = triton.InferInput(name, list(values.shape), dtype).set_data_from_numpy(values)
+        request.inputs.append(tensor._get_tensor())
+        request.raw_input_contents.append(tensor._get_content())
+    request.outputs.extend(
+        service_pb2.ModelInferRequest.InferRequestedOutputTensor(name=name) for name in outputs
+    )
+    serialized: bytes = request.SerializeToString()
+    return serialized
+
+
+async def run_streams(address: str, requests: list[bytes]) -> tuple[float, list[list[bytes]]]:
+    """Run all at once; return the seconds and each one's responses, not yet parsed."""
+    async with grpc.aio.insecure_channel(address) as channel:
+        call = channel.stream_stream(STREAM_INFER)
+
+        async def stream(request: bytes) -> list[bytes]:
+            return [response async for response in call(iter([request]))]
+
+        started = time.perf_counter()
+        responses = await asyncio.gather(*map(stream, requests))
+        return time.perf_counter() - started, responses
+
+
+def check(responses: list[bytes]) -> None:
+    """Stop the benchmark where a response is an error."""
+    for response in responses:
+        if error := service_pb2.ModelStreamInferResponse.FromString(response).error_message:
+            raise SystemExit(error)
+
+
+class CpuClock:
+    """CPU seconds of a server's processes and of this one."""
+
+    def __init__(self, server_pid: int):
+        """Watch the process group of `server_pid`."""
+        self._group = server_pid
+
+    def read(self) -> dict[str, float]:
+        """Return the CPU seconds of each process until now."""
+        seconds = {"client": time.process_time()}
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (process / "stat").read_text().rpartition(")")[2].split()
+                command = (process / "cmdline").read_text().split("\0")
+            except OSError:
+                continue
+            if int(fields[2]) == self._group:
+                ticks = int(fields[11]) + int(fields[12])
+                name = _name(command)
+                seconds[name] = seconds.get(name, 0) + ticks / TICKS_PER_SECOND
+        return seconds
+
+
+def _name(command: list[str]) -> str:
+    if "stub" not in command[0]:
+        return "tritonserver"
+    return Path(command[1]).parent.parent.name
+
+
+@contextmanager
+def served(repository: Path, directory: Path) -> Iterator[TritonServer]:
+    """Run a server of its own: no row is slowed by another's processes."""
+    with TritonServer(repository, directory, free_ports()) as server:
+        server.wait_until_ready(START_SECONDS)
+        yield server
+
+
+def measure(server: TritonServer, requests: list[bytes], tokens: int) -> str:
+    """Run the requests; return tokens a second, and CPU microseconds a token of each process."""
+    clock = CpuClock(server.pid)
+    before = clock.read()
+    seconds, responses = asyncio.run(run_streams(server.grpc_address, requests))
+    after = clock.read()
+    for each in responses:
+        check(each)
+    total = tokens * len(requests)
+    costs = {name: 1e6 * (after[name] - before[name]) / total for name in before}
+    row = f"{total / seconds:>10.0f}{sum(costs.values()):>9.0f}"
+    for name in ("tritonserver", "tensorrt_llm", "postprocessing", "client"):
+        row += f"{costs.get(name, 0):>16.0f}"
+    return row + f"{sum(map(len, responses)) / total:>11.2f}"
+
+
+HEADER = (
+    f"{'':<18}{'streams':>8}{'tokens/s':>10}{'CPU us':>9}"
+    + "".join(
+        f"{name:>16}" for name in ("tritonserver", "tensorrt_llm", "postprocessing", "client")
+    )
+    + f"{'responses':>11}   (a token)"
+)
+
+
+def main() -> None:
+    """Serve, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--streams", type=int, nargs="+", default=[1, 16, 64, 256])
+    parser.add_argument("--tokens", type=int, default=24_000, help="of all streams together")
+    arguments = parser.parse_args()
+    print(HEADER)
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        for target, repository, make in (
+            ("floor", null_repository(directory / "floor"), engine_request),
+            ("ours", null_repository(directory / "ours"), ensemble_request),
+            ("stateless", stateless_repository(directory / "stateless"), ensemble_request),
+            ("ours, joined", null_repository(directory / "ours-joined", PACE), ensemble_request),
+            (
+                "stateless, joined",
+                stateless_repository(directory / "stateless-joined", PACE),
+                ensemble_request,
+            ),
+        ):
+            with served(repository.path, directory / f"run {target}") as server:
+                measure(server, [make(100, 0)] * 4, 100)  # warm up
+                for streams in arguments.streams:
+                    tokens = min(arguments.tokens // streams, 3000)
+                    requests = [make(tokens, seed) for seed in range(streams)]
+                    print(
+                        f"{target:<18}{streams:>8}" + measure(server, requests, tokens), flush=True
+                    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The spans of Triton itself are in the trace of whoever asked the shim."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from serving import serve_shim, wait_until_ready
+
+from build_engines.assemble import COMMITTED
+from launcher import server
+from launcher.command import triton_command
+from launcher.ports import free_ports
+
+pytestmark = pytest.mark.server
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+EXPORT_SECONDS = 10
+
+
+@contextmanager
+def collector(spans: list[Any]) -> Iterator[str]:
+    """Take OTLP over HTTP, as Triton sends it; yields the URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                for scope in resource.scope_spans:
+                    spans.extend(scope.spans)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        threading.Thread(target=listener.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.server_port}/v1/traces"
+        listener.shutdown()
+
+
+def test_a_traceparent_reaches_every_step_of_triton(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans: list[Any] = []
+    with collector(spans) as url:
+        traced = [
+            "--trace-config=mode=opentelemetry",
+            "--trace-config=level=TIMESTAMPS",
+            f"--trace-config=opentelemetry,url={url}",
+        ]
+        monkeypatch.setattr(
+            server,
+            "triton_command",
+            lambda *arguments, **options: triton_command(*arguments, **options) + traced,
+        )
+        with (
+            server.TritonServer(COMMITTED.path, tmp_path, free_ports()) as triton,
+            serve_shim(triton.grpc_address) as shim_url,
+        ):
+            triton.wait_until_ready(60)
+            wait_until_ready(shim_url)
+            httpx.post(
+                f"{shim_url}/zephyr/raw?user_message=hi",
+                headers={"traceparent": f"00-{TRACE}-b7ad6b7169203331-01"},
+                timeout=60,
+            )
+            deadline = time.monotonic() + EXPORT_SECONDS
+            while not spans and time.monotonic() < deadline:
+                time.sleep(0.1)
+    ours = {span.name for span in spans if span.trace_id.hex() == TRACE}
+    assert {"ensemble", "preprocessing", "tensorrt_llm", "postprocessing"} <= ours
