@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -60,7 +61,7 @@ class Delivery:
         self._cancel = cancel
         self._on_check = on_check
         self._period = check_period_seconds
-        self._outgoing: dict[ResponseSender, _Outgoing] = {}
+        self._outgoing: dict[ResponseSender, deque[_Outgoing]] = {}
         self._lock = threading.Lock()
         self._order: queue.SimpleQueue[ResponseSender | None] = queue.SimpleQueue()
         self._live: dict[ResponseSender, str] = {}
@@ -72,13 +73,16 @@ class Delivery:
         self._live[sender] = request_id
 
     def send(self, sender: ResponseSender, event: TokenEvent, to_response: ToResponse) -> None:
-        """Queue an event; it joins the one of its request that waits, if one does."""
+        """Queue an event; it joins the one of its request that waits, if one does.
+
+        Not so with log probabilities: who asks for them wants to know the text of each token.
+        """
         with self._lock:
-            outgoing = self._outgoing.get(sender)
-            if outgoing is not None:
-                outgoing.event = outgoing.event.followed_by(event)
+            waiting = self._outgoing.setdefault(sender, deque())
+            if waiting and event.log_probs is None:
+                waiting[-1].event = waiting[-1].event.followed_by(event)
                 return
-            self._outgoing[sender] = _Outgoing(event, to_response)
+            waiting.append(_Outgoing(event, to_response))
         self._order.put(sender)
 
     def close(self) -> None:
@@ -102,7 +106,10 @@ class Delivery:
 
     def _send_next(self, sender: ResponseSender) -> None:
         with self._lock:
-            outgoing = self._outgoing.pop(sender)
+            waiting = self._outgoing[sender]
+            outgoing = waiting.popleft()
+            if not waiting:
+                del self._outgoing[sender]
         event = outgoing.event
         request_id = self._live.pop(sender, "") if event.is_final else self._live.get(sender, "")
         try:
