@@ -28,7 +28,7 @@ INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test lint format plan build
-.PHONY: bench bench-engine bench-serving bench-convert soak leave hold-streams fuzz clean
+.PHONY: bench bench-engine bench-serving bench-convert bench-text soak leave hold-streams fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to 
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python scripts/bench_convert.py
+
+bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
+	@PYTHONPATH=tests $(BIN)/python scripts/bench_text.py
 
 soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python scripts/soak_engine.py

@@ -78,9 +78,13 @@ def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
     return tensors
 
 
-def request_parameters(request: GenerationRequest) -> dict[str, str | bool]:
+def request_parameters(request: GenerationRequest) -> dict[str, str | bool | int]:
     """Return what reaches the steps behind the engine, which no tensor does."""
-    parameters: dict[str, str | bool] = {"skip_special_tokens": request.skip_special_tokens}
+    parameters: dict[str, str | bool | int] = {
+        "skip_special_tokens": request.skip_special_tokens,
+    }
+    if request.exclude_input_in_output:
+        parameters["max_tokens"] = request.max_tokens
     if request.stop:
         parameters["stop"] = json.dumps(request.stop)
         if not request.exclude_input_in_output:

@@ -64,7 +64,7 @@ class TritonClient:
         """
         self._model = model
         self._triton = triton.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
-        self._deployment: Deployment | None = None
+        self._deployment: asyncio.Task[Deployment] | None = None
         self._stops: set[asyncio.Task[None]] = set()
         self._streams: set[Responses] = set()
         self._end: ServiceError | None = None
@@ -193,7 +193,7 @@ class TritonClient:
         model: str,
         inputs: list[triton.InferInput],
         request_id: str,
-        parameters: dict[str, str | bool] | None = None,
+        parameters: dict[str, str | bool | int] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
         async def one_request() -> AsyncGenerator[dict[str, Any], None]:
@@ -237,22 +237,31 @@ class TritonClient:
             responses.abandon()
 
     async def _deployment_of_model(self) -> Deployment:
-        """Read once what replies are cut by and where a stop must go."""
-        if self._deployment is None:
-            try:
-                first, engine = [
-                    step.model_name
-                    for step in (await self._config(self._model)).ensemble_scheduling.step
-                ][:2]
-                parameters = (await self._config(first)).parameters
-            except InferenceServerException as error:
-                raise _error_from_exception(error) from error
-            self._deployment = Deployment(
-                engine_model=engine,
-                engine=parameters["engine"].string_value,
-                max_seq_len=int(parameters["max_seq_len"].string_value or sys.maxsize),
+        """Return what is read once, however many requests ask for it at the same time."""
+        reading = self._deployment
+        if reading is None or (reading.done() and reading.exception() is not None):
+            reading = self._deployment = asyncio.create_task(
+                self._read_deployment(), name=f"read the configuration of {self._model}"
             )
-        return self._deployment
+        if not reading.done():
+            await asyncio.wait({reading})
+        return reading.result()
+
+    async def _read_deployment(self) -> Deployment:
+        """Read what replies are cut by, and where a stop must go."""
+        try:
+            first, engine = [
+                step.model_name
+                for step in (await self._config(self._model)).ensemble_scheduling.step
+            ][:2]
+            parameters = (await self._config(first)).parameters
+        except InferenceServerException as error:
+            raise _error_from_exception(error) from error
+        return Deployment(
+            engine_model=engine,
+            engine=parameters["engine"].string_value,
+            max_seq_len=int(parameters["max_seq_len"].string_value or sys.maxsize),
+        )
 
     async def _config(self, model: str) -> Any:
         return (

@@ -15,6 +15,8 @@ class TextParameters:
     """Ids that end the reply and do not show; `None` for the checkpoint's."""
     return_output_ids: bool = False
     prompt_in_output: bool = False
+    max_tokens: int | None = None
+    """Tokens at which a stream is over, the engine saying no more; `None` if not known."""
 
 
 def parse_parameters(text: str, skip_special_tokens: bool) -> TextParameters:
@@ -33,4 +35,5 @@ def parse_parameters(text: str, skip_special_tokens: bool) -> TextParameters:
         end_ids=frozenset(json.loads(values["end_ids"])) if "end_ids" in values else None,
         return_output_ids=values.get("return_output_ids", False),
         prompt_in_output=values.get("prompt_in_output", False),
+        max_tokens=values.get("max_tokens"),
     )

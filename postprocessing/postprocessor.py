@@ -76,11 +76,13 @@ class Postprocessor:
             stream, lambda: SequenceText(self._vocabulary, self._parameters_of(response))
         )
         was_stopped = sequence.stop_reason
-        if tokens:
-            text, pending = sequence.push(tokens), sequence.pending
-        else:  # only the last response has none: the end id was drawn
+        text, pending = sequence.push(tokens), ""
+        # Only the last response has no tokens: the end id was drawn.
+        if not tokens or sequence.is_full:
             self._streams.end(stream)
-            text, pending = sequence.finish(), ""
+            text += sequence.finish()
+        else:
+            pending = sequence.pending
         reason = sequence.stop_reason
         return ResponseText(
             [text],

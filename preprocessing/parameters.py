@@ -36,6 +36,9 @@ def parse_parameters(text: str) -> RequestParameters:
     for name in ("skip_special_tokens", "return_output_ids", "prompt_in_output"):
         if not isinstance(values.get(name, False), bool):
             raise InvalidRequestError(f"{name} is {values[name]!r}; it must be a boolean")
+    max_tokens = values.get("max_tokens", 1)
+    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
+        raise InvalidRequestError(f"max_tokens is {max_tokens!r}; it must be an integer")
     return RequestParameters(stop=_stop(values), end_ids=_end_ids(values))
 
 
@@ -43,7 +46,7 @@ class UnknownParameters:
     """Tells, once a name, of parameters that nobody reads: most are misspelt tensors."""
 
     KNOWN = frozenset({"skip_special_tokens", "return_output_ids", "prompt_in_output"}) | {
-        *("stop", "end_ids")
+        *("stop", "end_ids", "max_tokens")
     }
 
     def __init__(self, warn: Callable[[str], None]):

@@ -9,7 +9,6 @@ import logging
 import queue
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,6 +37,7 @@ ToResponse = Callable[[TokenEvent], Any]
 
 @dataclass(slots=True)
 class _Outgoing:
+    sender: ResponseSender
     event: TokenEvent
     to_response: ToResponse
 
@@ -61,9 +61,9 @@ class Delivery:
         self._cancel = cancel
         self._on_check = on_check
         self._period = check_period_seconds
-        self._outgoing: dict[ResponseSender, deque[_Outgoing]] = {}
-        self._lock = threading.Lock()
-        self._order: queue.SimpleQueue[ResponseSender | None] = queue.SimpleQueue()
+        self._outgoing: queue.SimpleQueue[_Outgoing | None] = queue.SimpleQueue()
+        self._newest: dict[ResponseSender, _Outgoing] = {}
+        self._newest_lock = threading.Lock()
         self._live: dict[ResponseSender, str] = {}
         self._thread = threading.Thread(target=self._run, name="delivery", daemon=True)
         self._thread.start()
@@ -73,44 +73,40 @@ class Delivery:
         self._live[sender] = request_id
 
     def send(self, sender: ResponseSender, event: TokenEvent, to_response: ToResponse) -> None:
-        """Queue an event; it joins the one of its request that waits, if one does.
-
-        Not so with log probabilities: who asks for them wants to know the text of each token.
-        """
-        with self._lock:
-            waiting = self._outgoing.setdefault(sender, deque())
-            if waiting and event.log_probs is None:
-                waiting[-1].event = waiting[-1].event.followed_by(event)
+        """Queue an event; it joins the one of its request that waits, if it can."""
+        with self._newest_lock:
+            waiting = self._newest.get(sender)
+            if waiting and (joined := waiting.event.followed_by(event)):
+                waiting.event = joined
                 return
-            waiting.append(_Outgoing(event, to_response))
-        self._order.put(sender)
+            outgoing = self._newest[sender] = _Outgoing(sender, event, to_response)
+        self._outgoing.put(outgoing)
 
     def close(self) -> None:
         """Send what is queued, then end the thread."""
-        self._order.put(None)
+        self._outgoing.put(None)
         self._thread.join()
 
     def _run(self) -> None:
         next_check = time.monotonic() + self._period
         while True:
             try:
-                sender = self._order.get(timeout=max(0.0, next_check - time.monotonic()))
-                if sender is None:
+                outgoing = self._outgoing.get(timeout=max(0.0, next_check - time.monotonic()))
+                if outgoing is None:
                     return
-                self._send_next(sender)
+                self._send(outgoing)
             except queue.Empty:
                 pass
             if time.monotonic() >= next_check:
                 self._check()
                 next_check = time.monotonic() + self._period
 
-    def _send_next(self, sender: ResponseSender) -> None:
-        with self._lock:
-            waiting = self._outgoing[sender]
-            outgoing = waiting.popleft()
-            if not waiting:
-                del self._outgoing[sender]
-        event = outgoing.event
+    def _send(self, outgoing: _Outgoing) -> None:
+        sender = outgoing.sender
+        with self._newest_lock:
+            if self._newest[sender] is outgoing:
+                del self._newest[sender]
+            event = outgoing.event
         request_id = self._live.pop(sender, "") if event.is_final else self._live.get(sender, "")
         try:
             sender.send(outgoing.to_response(event), flags=FINAL if event.is_final else 0)

@@ -128,9 +128,14 @@ class TokenEvent:
     log_probs: list[BeamLogProbs] | None = None
     perf_metrics: PerfMetrics | None = None
 
-    def followed_by(self, later: "TokenEvent") -> "TokenEvent":
-        """Return what both say: a stream's tokens one after the other; else the later says all."""
-        if len(self.output_ids) != 1 or len(later.output_ids) != 1:
+    def followed_by(self, later: "TokenEvent") -> "TokenEvent | None":
+        """Return what both say: a stream's tokens one after the other; of beams the later says all.
+
+        An event without tokens stays by itself: it is an error, or tells that an end id was drawn.
+        """
+        if not any(later.output_ids):
+            return None
+        if len(later.output_ids) > 1:
             return later
         return replace(later, output_ids=[self.output_ids[0] + later.output_ids[0]])
 

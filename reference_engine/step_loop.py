@@ -13,9 +13,10 @@ from reference_engine.sequence import Sequence, SequenceStatus
 
 # Prompt tokens in one forward pass: enough to use the machine fully ...
 MAX_PREFILL_TOKENS = 512
-# ... and where streams are running, few enough that they hardly notice: on a CPU a token of a
-# prompt costs about a tenth of a decode step.
-MAX_PREFILL_TOKENS_BESIDE_STREAMS = 24
+# ... and beside streams, few enough that a pass lasts less than five decode steps.
+MAX_PREFILL_TOKENS_BESIDE_STREAMS = 48
+# A token attends to all before it: after so many it counts twice, then three times.
+POSITIONS_AS_COSTLY_AS_A_TOKEN = 512
 
 logger = logging.getLogger(__name__)
 
@@ -68,9 +69,10 @@ class StepLoop:
         work = [(each, each.decode_rows()) for each in running if each.is_prefilled]
         budget = MAX_PREFILL_TOKENS_BESIDE_STREAMS if work else MAX_PREFILL_TOKENS
         for sequence in running:
-            if not sequence.is_prefilled and budget > 0:
-                row = sequence.prefill_row(budget)
-                budget -= len(row.tokens)
+            cost = 1 + sequence.num_cached // POSITIONS_AS_COSTLY_AS_A_TOKEN
+            if not sequence.is_prefilled and budget >= cost:
+                row = sequence.prefill_row(budget // cost)
+                budget -= len(row.tokens) * cost
                 work.append((sequence, [row]))
         return work
 

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ import threading
 import time
 import venv
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,8 @@ MODELS = {
         "num_key_value_heads": 8,
     },
 }
+LONG_PROMPT = 2000
+UNDISTURBED_STEPS = 20
 OPENVINO_VENV = Path(".run/openvino-venv")
 OPENVINO_PACKAGES = ["optimum-intel==2.2.0", "openvino-genai==2026.4.1"]
 
@@ -64,7 +68,7 @@ def make_model(directory: Path, name: str) -> None:
 
     from reference_engine.hardware import best_device
 
-    config = LlamaConfig(**MODELS[name], max_position_embeddings=2048)
+    config = LlamaConfig(**MODELS[name], max_position_embeddings=4096)
     device = best_device()
     with device, torch.no_grad():
         model = LlamaForCausalLM(config).bfloat16()
@@ -178,6 +182,7 @@ def openvino(directory: Path, precision: str) -> Serve:
     return serve
 
 
+STALL = "engine-stall"
 SYSTEMS: dict[str, Callable[[Path, str], Serve]] = {
     "generate": generate,
     "generate-batch": generate_batch,
@@ -210,6 +215,31 @@ def measure(arguments: argparse.Namespace) -> None:
     os._exit(0)  # the thread of transformers' continuous batching would go on
 
 
+def measure_stall(arguments: argparse.Namespace) -> None:
+    """Print how long a stream of the engine waits at most while a long prompt arrives, as JSON."""
+    from reference_engine.engine import ReferenceEngine
+    from reference_engine.interface import EngineRequest, TokenEvent
+
+    served = ReferenceEngine(arguments.model_dir, max_seq_len=4096, dtype=arguments.dtype)
+    times: list[float] = []
+    done = threading.Semaphore(0)
+    long_prompt = random.Random(0).choices(range(4096), k=LONG_PROMPT)  # noqa: S311
+
+    def on_event(event: TokenEvent) -> None:
+        times.append(time.perf_counter())
+        if len(times) == UNDISTURBED_STEPS:
+            served.submit(EngineRequest("", long_prompt, 1), lambda _: served.cancel("stream"))
+        if event.is_final:
+            done.release()
+
+    served.submit(EngineRequest("stream", [5, 6, 7], 2000, streaming=True), on_event)
+    done.acquire()
+    gaps = [after - before for before, after in pairwise(times)]
+    step = statistics.median(gaps[1 : UNDISTURBED_STEPS - 1])
+    gaps = sorted(gaps[UNDISTURBED_STEPS - 1 :])
+    print(json.dumps({"step": step, "longest": gaps[-1], "median": statistics.median(gaps)}))
+
+
 def bench(arguments: argparse.Namespace, directory: Path) -> None:
     """Print the table, one process a row."""
     make_model(directory, arguments.model)
@@ -225,13 +255,23 @@ def bench(arguments: argparse.Namespace, directory: Path) -> None:
         python = str(OPENVINO_VENV / "bin/python")
         rows += [(python, "openvino", dtype, exported) for dtype in ("float32", "default")]
     for row in rows:
-        print_row(arguments, *row)
+        rates = run_row(arguments, *row)
+        heading = f"{row[1]} {row[2]}"
+        print(f"{heading:<32}" + "".join(f"{rate:>9.0f}" for rate in rates.values()), flush=True)
+    for dtype in arguments.dtypes:
+        times = run_row(arguments, sys.executable, STALL, dtype, directory)
+        if times:
+            print(
+                f"engine {dtype}: while a prompt of {LONG_PROMPT} tokens arrives, a stream waits"
+                f" {times['median'] / times['step']:.1f} decode steps a token and at most"
+                f" {times['longest'] / times['step']:.1f}; a step is {1000 * times['step']:.0f} ms"
+            )
 
 
-def print_row(
+def run_row(
     arguments: argparse.Namespace, python: str, system: str, dtype: str, directory: Path
-) -> None:
-    """Measure one row in a process of its own."""
+) -> dict[str, float]:
+    """Measure one row in a process of its own; empty if that fails."""
     command = [
         *(python, __file__, "--system", system, "--model-dir", str(directory), "--dtype", dtype),
         *("--concurrency", *map(str, arguments.concurrency)),
@@ -241,11 +281,10 @@ def print_row(
     result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if result.returncode:
         reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"{system + ' ' + dtype:<32}failed: {reason}")
-        return
-    rates = json.loads(result.stdout.splitlines()[-1])
-    print(f"{system + ' ' + dtype:<32}" + "".join(f"{rate:>9.0f}" for rate in rates.values()))
-    sys.stdout.flush()
+        print(f"{system} {dtype} failed: {reason}", file=sys.stderr)
+        return {}
+    measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return measured
 
 
 def export_to_openvino(directory: Path) -> Path | None:
@@ -305,12 +344,12 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3, help="of which the best counts")
     parser.add_argument("--no-openvino", dest="openvino", action="store_false")
     row = parser.add_argument_group("one row, used by the table")
-    row.add_argument("--system", choices=SYSTEMS)
+    row.add_argument("--system", choices=[*SYSTEMS, STALL])
     row.add_argument("--model-dir", type=Path)
     row.add_argument("--dtype")
     arguments = parser.parse_args()
     if arguments.system:
-        measure(arguments)
+        (measure_stall if arguments.system == STALL else measure)(arguments)
         return
     with tempfile.TemporaryDirectory(prefix="aeolus-bench-") as directory:
         bench(arguments, Path(directory))

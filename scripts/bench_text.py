@@ -2,9 +2,9 @@
 
 In one run: the null engine straight to gRPC (the floor), the ensemble with our postprocessing, and
 the same ensemble with one like NVIDIA's, which decodes each response by itself. There the engine
-sends a response a token, as the C++ backend does, as fast as they go. In the rows "joined" it makes
-tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with the
-reference engine. Client and servers share the machine: compare the rows of one run, not runs.
+sends a response a token, as the C++ backend does, as fast as they go. In the rows "-joined" it
+makes tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with
+the reference engine. Client and servers share the machine: compare the rows of one run, not runs.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import numpy as np
@@ -31,7 +32,6 @@ START_SECONDS = 120
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 PROMPT = "What is a zephyr?"
 PROMPT_IDS = range(100, 108)
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 Tensors = dict[str, tuple[str, "np.ndarray[tuple[int, int], np.dtype[np.generic]]"]]
 
@@ -98,27 +98,30 @@ def check(responses: list[bytes]) -> None:
             raise SystemExit(error)
 
 
-class CpuClock:
-    """CPU seconds of a server's processes and of this one."""
+class Usage(NamedTuple):
+    """What a process has used."""
 
-    def __init__(self, server_pid: int):
-        """Watch the process group of `server_pid`."""
-        self._group = server_pid
+    cpu_seconds: float
+    megabytes: float
+    """Resident now."""
 
-    def read(self) -> dict[str, float]:
-        """Return the CPU seconds of each process until now."""
-        seconds = {"client": time.process_time()}
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                fields = (process / "stat").read_text().rpartition(")")[2].split()
-                command = (process / "cmdline").read_text().split("\0")
-            except OSError:
-                continue
-            if int(fields[2]) == self._group:
-                ticks = int(fields[11]) + int(fields[12])
-                name = _name(command)
-                seconds[name] = seconds.get(name, 0) + ticks / TICKS_PER_SECOND
-        return seconds
+
+def usage_of(group: int) -> dict[str, Usage]:
+    """Return that of each process in a server's group, and of this one."""
+    used = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+            command = (stat.parent / "cmdline").read_text().split("\0")
+        except OSError:  # it has ended
+            continue
+        is_this = stat.parent.name == str(os.getpid())
+        if is_this or int(fields[2]) == group:
+            ticks = int(fields[11]) + int(fields[12])
+            used["client" if is_this else _name(command)] = Usage(
+                ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+            )
+    return used
 
 
 def _name(command: list[str]) -> str:
@@ -136,58 +139,59 @@ def served(repository: Path, directory: Path) -> Iterator[TritonServer]:
 
 
 def measure(server: TritonServer, requests: list[bytes], tokens: int) -> str:
-    """Run the requests; return tokens a second, and CPU microseconds a token of each process."""
-    clock = CpuClock(server.pid)
-    before = clock.read()
+    """Run the requests; return a row of the table."""
+    before = usage_of(server.pid)
     seconds, responses = asyncio.run(run_streams(server.grpc_address, requests))
-    after = clock.read()
+    after = usage_of(server.pid)
     for each in responses:
         check(each)
     total = tokens * len(requests)
-    costs = {name: 1e6 * (after[name] - before[name]) / total for name in before}
-    row = f"{total / seconds:>10.0f}{sum(costs.values()):>9.0f}"
-    for name in ("tritonserver", "tensorrt_llm", "postprocessing", "client"):
-        row += f"{costs.get(name, 0):>16.0f}"
-    return row + f"{sum(map(len, responses)) / total:>11.2f}"
-
-
-HEADER = (
-    f"{'':<18}{'streams':>8}{'tokens/s':>10}{'CPU us':>9}"
-    + "".join(
-        f"{name:>16}" for name in ("tritonserver", "tensorrt_llm", "postprocessing", "client")
+    costs = {
+        name: 1e6 * (after[name].cpu_seconds - before[name].cpu_seconds) / total for name in before
+    }
+    row = f"{total / seconds:>10.0f}{sum(map(len, responses)) / total:>11.2f}"
+    row += f"{sum(costs.values()):>6.0f}"
+    return row + "".join(
+        f"{costs[name]:>9.0f}{after[name].megabytes:>6.0f} MB" for name in PROCESSES
     )
-    + f"{'responses':>11}   (a token)"
+
+
+PROCESSES = ("tritonserver", "preprocessing", "tensorrt_llm", "postprocessing", "client")
+HEADER = f"{'':<18}{'streams':>8}{'tokens/s':>10}{'responses':>11}{'CPU':>6}" + "".join(
+    f"{name:>18}" for name in PROCESSES
 )
+
+
+ROWS = {
+    "floor": (null_repository, 0, engine_request),
+    "ours": (null_repository, 0, ensemble_request),
+    "stateless": (stateless_repository, 0, ensemble_request),
+    "ours-joined": (null_repository, PACE, ensemble_request),
+    "stateless-joined": (stateless_repository, PACE, ensemble_request),
+}
 
 
 def main() -> None:
     """Serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--tokens", type=int, default=24_000, help="of all streams together")
     arguments = parser.parse_args()
+    print(
+        "responses a token; CPU microseconds a token in all, and of each process, with its memory"
+    )
     print(HEADER)
     with tempfile.TemporaryDirectory() as name:
-        directory = Path(name)
-        for target, repository, make in (
-            ("floor", null_repository(directory / "floor"), engine_request),
-            ("ours", null_repository(directory / "ours"), ensemble_request),
-            ("stateless", stateless_repository(directory / "stateless"), ensemble_request),
-            ("ours, joined", null_repository(directory / "ours-joined", PACE), ensemble_request),
-            (
-                "stateless, joined",
-                stateless_repository(directory / "stateless-joined", PACE),
-                ensemble_request,
-            ),
-        ):
-            with served(repository.path, directory / f"run {target}") as server:
+        for row in arguments.rows:
+            write, pace, make = ROWS[row]
+            repository = write(Path(name) / row, pace)
+            with served(repository.path, Path(name) / f"{row}-run") as server:
                 measure(server, [make(100, 0)] * 4, 100)  # warm up
                 for streams in arguments.streams:
                     tokens = min(arguments.tokens // streams, 3000)
                     requests = [make(tokens, seed) for seed in range(streams)]
-                    print(
-                        f"{target:<18}{streams:>8}" + measure(server, requests, tokens), flush=True
-                    )
+                    print(f"{row:<18}{streams:>8}" + measure(server, requests, tokens), flush=True)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,9 @@ def fuzz(service: Service, requests: int) -> bool:
     ]
     statuses: Counter[int] = Counter()
     memory: list[dict[str, float]] = []
-    for number in range(ROUNDS):
+    while statuses.total() < requests:
         for cases in operations:
-            statuses += try_out(cases, number, -(-requests // (ROUNDS * len(operations))))
+            statuses += try_out(cases, len(memory), -(-requests // (ROUNDS * len(operations))))
         memory.append(service.memory())
         print(f"{statuses.total()} requests; {_shown(memory[-1])}", flush=True)
     left_behind = service.left_behind()

@@ -41,14 +41,17 @@ class Stream:
     async def hold(self, session: aiohttp.ClientSession, url: str) -> None:
         """Read to the end, which is not meant to come."""
         headers = {"accept": "text/event-stream"}
-        async with session.post(f"{url}/predict", json=BODY, headers=headers) as reply:
-            reply.raise_for_status()
-            async for line in reply.content:
-                if line.startswith(b"event: error"):
-                    raise RuntimeError("the stream ended in an error")
-                self.has_begun.set()
-                self.chunks += line.startswith(b"data:")
-                self.last_at = time.monotonic()
+        try:
+            async with session.post(f"{url}/predict", json=BODY, headers=headers) as reply:
+                reply.raise_for_status()
+                async for line in reply.content:
+                    if line.startswith(b"event: error"):
+                        raise RuntimeError("the stream ended in an error")
+                    self.has_begun.set()
+                    self.chunks += line.startswith(b"data:")
+                    self.last_at = time.monotonic()
+        finally:
+            self.has_begun.set()  # or will not any more
 
 
 async def hold(service: Service, count: int, seconds: float) -> bool:

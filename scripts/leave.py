@@ -118,18 +118,23 @@ async def measure(service: Service, count: int, leavers: int, stayers: int) -> N
     """Print how soon each kind of request was stopped; ends the program if that took too long."""
     random.seed(0)
     cases = list(_cases())
-    left: dict[str, tuple[Case, float]] = {}
-    numbers = iter(range(count))
     done = asyncio.Event()
 
-    async def leaver() -> None:
-        for number in numbers:
-            case, request_id = cases[number % len(cases)], f"leave-{number}"
-            left[request_id] = case, await leave(service, case, request_id)
+    async def leave_all(numbers: Iterator[int]) -> dict[str, tuple[Case, float]]:
+        left: dict[str, tuple[Case, float]] = {}
+
+        async def leaver() -> None:
+            for number in numbers:
+                case, request_id = cases[number % len(cases)], f"leave-{number}"
+                left[request_id] = case, await leave(service, case, request_id)
+
+        await asyncio.gather(*(leaver() for _ in range(leavers)))
+        return left
 
     async with aiohttp.ClientSession() as session:
         staying = asyncio.gather(*(stay(service, session, done) for _ in range(stayers)))
-        await asyncio.gather(*(leaver() for _ in range(leavers)))
+        await leave_all(iter(range(-len(cases), 0)))  # once each, to warm up
+        left = await leave_all(iter(range(count)))
         done.set()
         whole = sum(await staying)
     left_behind = service.left_behind()

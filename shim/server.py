@@ -7,6 +7,7 @@ import time
 from types import FrameType
 
 import uvicorn
+from anyio.lowlevel import checkpoint
 
 from shim.app import App
 from shim.protocol import HttpProtocol
@@ -53,6 +54,7 @@ class ShimServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then print where."""
+        await checkpoint()  # loads what else the first stream would stop all others for
         # What was loaded until now stays: to search it for garbage takes a quarter of a second,
         # in which no stream goes on.
         gc.collect()

@@ -71,7 +71,12 @@ def make_mistral(
 
 
 def make_llama(
-    directory: Path, vocab_size: int = 512, *, num_hidden_layers: int = 2, seed: int = 3
+    directory: Path,
+    vocab_size: int = 512,
+    *,
+    num_hidden_layers: int = 2,
+    max_position_embeddings: int = MAX_POSITION_EMBEDDINGS,
+    seed: int = 3,
 ) -> Path:
     """Llama in small: grouped-query attention."""
     config = LlamaConfig(
@@ -81,7 +86,7 @@ def make_llama(
         num_hidden_layers=num_hidden_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=MAX_POSITION_EMBEDDINGS,
+        max_position_embeddings=max_position_embeddings,
         bos_token_id=1,
         eos_token_id=2,
     )

@@ -169,6 +169,24 @@ def renew(request: GenerationRequest) -> GenerationRequest:
     )
 
 
+def test_many_first_requests_read_the_configuration_once(
+    triton: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(client: TritonClient) -> list[str]:
+        read = client._triton.get_model_config
+        names = []
+
+        async def noted(name: str, **options: Any) -> Any:
+            names.append(name)
+            return await read(name, **options)
+
+        monkeypatch.setattr(client._triton, "get_model_config", noted)
+        await asyncio.gather(*(client.complete(question(max_tokens=1)) for _ in range(32)))
+        return names
+
+    assert with_client(triton, work) == ["ensemble", "preprocessing"]
+
+
 def test_streams_with_one_request_id_after_each_other_do_not_mix(triton: TritonServer) -> None:
     async def twice(client: TritonClient) -> list[str]:
         # Cut off by length, so that the first leaves its state behind in postprocessing.

@@ -49,6 +49,17 @@ def test_streams_of_one_request_id_are_told_apart_by_arrival(
     assert decode(postprocessor, [[second]], ("id", 1)) == ResponseText(["ü"])
 
 
+def test_a_stream_that_has_all_its_tokens_is_over_and_brings_what_was_held_back(
+    postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
+) -> None:
+    first, _ = tokenizer.encode("ü", add_special_tokens=False).ids
+    for tokens in ([first], [first, first]):
+        decode(postprocessor, [tokens], ("id", 1), max_tokens=4)
+        assert len(streams) == 1
+    assert decode(postprocessor, [[first]], ("id", 1), max_tokens=4).pending is None
+    assert len(streams) == 0
+
+
 def test_a_response_without_tokens_ends_the_stream_and_brings_what_was_held_back(
     postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
 ) -> None:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from checkpoints import make_llama
 from engine_harness import Oracle, Replies, Served, ask, request
 
 from reference_engine.engine import ReferenceEngine
@@ -51,25 +52,31 @@ def narrow(checkpoint: Path) -> Iterator[ReferenceEngine]:
 
 
 def test_a_long_prompt_beside_a_stream_is_computed_in_small_chunks_with_every_token(
-    llama: Served, forward_passes: list[list[int]]
+    tmp_path: Path, forward_passes: list[list[int]]
 ) -> None:
+    checkpoint = make_llama(tmp_path, max_position_embeddings=2304)
+    engine = ReferenceEngine(checkpoint, dtype="float32")
     long, stream = Replies(), Replies()
-    prompt = random_prompt(400, 1)
+    prompt = random_prompt(2000, 1)
     submitted = False
 
     def submit_beside(event: TokenEvent) -> None:
         nonlocal submitted
         if not submitted:
             submitted = True
-            llama.engine.submit(request(prompt, 4), long)
+            engine.submit(request(prompt, 4), long)
         stream(event)
 
-    llama.engine.submit(request(random_prompt(8, 2), 40, streaming=True), submit_beside)
-    assert len(stream.streamed()) == 40
-    assert long.beams() == llama.oracle.generate(prompt, 4, do_sample=False)
-    beside = [rows for rows in forward_passes if rows[0] == 1 and max(rows) > 1]
-    assert len(beside) == -(-400 // MAX_PREFILL_TOKENS_BESIDE_STREAMS)
-    assert all(sum(rows) <= 1 + MAX_PREFILL_TOKENS_BESIDE_STREAMS for rows in beside)
+    engine.submit(request(random_prompt(8, 2), 120, streaming=True), submit_beside)
+    assert len(stream.streamed()) == 120
+    assert long.beams() == Oracle(checkpoint).generate(prompt, 4, do_sample=False)
+    engine.shutdown()
+    beside = [rows for rows in forward_passes[1:] if max(rows) > 1]
+    assert all(rows[0] == 1 for rows in beside)
+    chunks = [rows[1] for rows in beside]
+    assert sum(chunks) == 2000
+    assert chunks[0] == MAX_PREFILL_TOKENS_BESIDE_STREAMS
+    assert chunks[-2] == MAX_PREFILL_TOKENS_BESIDE_STREAMS // 4  # three times 512 before it
 
 
 def test_prompts_that_arrive_together_are_computed_in_one_pass(
