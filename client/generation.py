@@ -95,13 +95,10 @@ class TextChunk:
     """The chunk's tokens, if asked for; those of a stop string are among them."""
     log_probs: list[float] = field(default_factory=list)
     """The log probability of each of the chunk's tokens, if asked for."""
+    token_texts: list[str] = field(default_factory=list)
+    """What each token with a log probability adds to the text of a stream.
+
+    A token that ends in the middle of a character adds nothing, and the next one both.
+    """
     other_beams: list[Completion] = field(default_factory=list)
     """Of a beam search, whose text comes in one chunk."""
-
-    @property
-    def token_texts(self) -> list[str]:
-        """What each token with a log probability adds to the text.
-
-        A token that ends in the middle of a character adds nothing, and the next one both.
-        """
-        return [self.text, *("" for _ in self.log_probs[1:])] if self.log_probs else []

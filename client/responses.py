@@ -99,5 +99,6 @@ def _joined(earlier: EnsembleResponse, later: EnsembleResponse) -> EnsembleRespo
         stop_reason=earlier.stop_reason or later.stop_reason,
         output_ids=earlier.output_ids + later.output_ids,
         log_probs=later.log_probs if repeats_earlier else earlier.log_probs + later.log_probs,
+        token_texts=earlier.token_texts + later.token_texts,
         other_beams=later.other_beams,
     )

@@ -144,6 +144,8 @@ class EnsembleResponse:
     output_ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     """Of the reply's tokens: in this response, or, with some engines, all so far."""
+    token_texts: list[str] = field(default_factory=list)
+    """What each token with a log probability adds to the text."""
     other_beams: list[Beam] = field(default_factory=list)
 
 
@@ -161,15 +163,18 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
         zip((each.name for each in response.outputs), response.raw_output_contents, strict=True)
     )
     tokens = _first_integer(raw["sequence_length"])
+    text = _first_text(raw["text_output"])
+    log_probs = _best(result, "output_log_probs") if "output_log_probs" in raw else []
     return EnsembleResponse(
-        text=_first_text(raw["text_output"]),
+        text=text,
         pending_text=_first_text(raw["text_pending"]) if "text_pending" in raw else "",
         tokens=tokens,
         prompt_tokens=_first_integer(raw["num_input_tokens"]),
         is_final=is_final,
         stop_reason=_first_text(raw["stop_reason"]) or None if "stop_reason" in raw else None,
         output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in raw else [],
-        log_probs=_best(result, "output_log_probs") if "output_log_probs" in raw else [],
+        log_probs=log_probs,
+        token_texts=[text, *[""] * (tokens - 1)][:tokens] if log_probs else [],
         other_beams=_other_beams(result) if len(raw["sequence_length"]) > INT32_BYTES else [],
     )
 

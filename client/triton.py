@@ -118,13 +118,15 @@ class TritonClient:
                 end = response.pending_text if is_over else ""
                 if request.include_stop_str_in_output:
                     end += response.stop_reason or ""
+                log_probs = _log_probs_of(response.log_probs, begin, completion_tokens)
                 yield TextChunk(
                     text=response.text + end,
                     prompt_tokens=response.prompt_tokens,
                     completion_tokens=completion_tokens,
                     finish_reason=reason,
                     output_ids=response.output_ids[echoed:],
-                    log_probs=_log_probs_of(response.log_probs, begin, completion_tokens),
+                    log_probs=log_probs,
+                    token_texts=_with_end(response.token_texts[: len(log_probs)], end),
                     other_beams=[
                         Completion(
                             text=beam.text,
@@ -293,6 +295,10 @@ def _budget(request: GenerationRequest, deployment: Deployment, prompt_tokens: i
 def _finish_reason(completion_tokens: int, budget: int) -> FinishReason:
     """Return `length` when the reply used up its budget; the engine does not say."""
     return "length" if completion_tokens >= budget else "stop"
+
+
+def _with_end(texts: list[str], end: str) -> list[str]:
+    return [*texts[:-1], texts[-1] + end] if texts else []
 
 
 def _log_probs_of(values: list[float], begin: int, end: int) -> list[float]:

@@ -132,8 +132,9 @@ class TokenEvent:
         """Return what both say: a stream's tokens one after the other; of beams the later says all.
 
         An event without tokens stays by itself: it is an error, or tells that an end id was drawn.
+        So does one with log probabilities: who asks for them wants each token's text apart.
         """
-        if not any(later.output_ids):
+        if not any(later.output_ids) or later.log_probs is not None:
             return None
         if len(later.output_ids) > 1:
             return later

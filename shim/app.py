@@ -10,7 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
 from client import ServerEndingError
-from shim import gpu_stats, health, openai_routes, predict, welcome, zephyr
+from shim import gpu_stats, health, predict, welcome, zephyr
 from shim.error_responses import error_responses
 from shim.errors import install_error_handlers
 from shim.formatting import Formatter
@@ -19,6 +19,7 @@ from shim.gates.deadline import Deadline
 from shim.gates.drain import Drain, Lifecycle
 from shim.gates.rate_limit import RateLimit
 from shim.models import ServedModels
+from shim.openai import routes as openai_routes
 from shim.operations import exposition
 from shim.operations.metrics import Metrics
 from shim.operations.observation import Observation

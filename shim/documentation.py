@@ -5,8 +5,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from catalog import ModelEntry, load_catalog
-from shim.openai_bodies import NOT_HERE, OpenAIExtras
-from shim.parameters import INPUTS, CheckedParameters
+from shim.generate.parameters import INPUTS, CheckedParameters
+from shim.openai.bodies import NOT_HERE, OpenAIExtras
 
 EXAMPLE_QUESTION = "What is a zephyr?"
 

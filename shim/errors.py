@@ -20,7 +20,7 @@ from client import (
     ServerEndingError,
     ServiceError,
 )
-from shim.openai_errors import is_openai_path, openai_error
+from shim.openai.errors import is_openai_path, openai_error
 
 ZEPHYR_PREFIX = "/zephyr/"
 RETRY_AFTER_SECONDS = "1"

@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 
 from shim.errors import error_reply
 from shim.models import ServedModels
-from shim.openai_replies import model_object
+from shim.openai.replies import model_object
 
 router = APIRouter(tags=["health"])
 

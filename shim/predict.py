@@ -5,20 +5,20 @@ from dataclasses import replace
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from shim.body import read_json_object
-from shim.conflicts import check_sequences
 from shim.connection import while_connected
 from shim.documentation import predict_operation
-from shim.ensemble_refusals import under_their_names
-from shim.generation import (
+from shim.generate.conflicts import check_sequences
+from shim.generate.refusals import under_their_names
+from shim.generate.translation import (
     check_engine,
     generation_request,
     is_limited_by_engine,
     sequences_of,
 )
+from shim.generate.validation import read_parameters
 from shim.models import ServedModel, ServedModels
 from shim.replies import json_reply, stream_form, stream_reply
 from shim.sequences import combine, complete_all, run
-from shim.validation import read_parameters
 
 router = APIRouter(tags=["predict"])
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict
 
-from shim.generate_map import generate_map
-from shim.parameters import Text
+from shim.generate.parameters import Text
+from shim.generate.table import generate_map
 
 TABLE = generate_map()
 

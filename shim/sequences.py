@@ -100,5 +100,12 @@ async def _until(chunks: Chunks, seconds: float) -> Chunks:
                 async with asyncio.timeout_at(deadline):
                     last = await anext(chunks)
             except TimeoutError:
-                last = replace(last, text="", finish_reason="length", output_ids=[], log_probs=[])
+                last = replace(
+                    last,
+                    text="",
+                    finish_reason="length",
+                    output_ids=[],
+                    log_probs=[],
+                    token_texts=[],
+                )
             yield last

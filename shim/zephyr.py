@@ -11,9 +11,9 @@ from client import Completion
 from shim.body import read_json_object
 from shim.connection import while_connected
 from shim.documentation import json_body
-from shim.generation import generation_request
+from shim.generate.parameters import Parameters, Text
+from shim.generate.translation import generation_request
 from shim.models import ServedModel
-from shim.parameters import Parameters, Text
 from shim.queries import SAMPLING, CodeDocQuery, QueryModel, RawQuery, ZephyrQuery
 from shim.replies import json_reply
 

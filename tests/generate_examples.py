@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from shim.generate_map import Category, Row, generate_map
+from shim.generate.table import Category, Row, generate_map
 
 TABLE = generate_map()
 EXAMPLES: dict[str, Any] = {

@@ -49,6 +49,24 @@ def test_a_stream_has_the_log_probabilities_of_the_whole_reply(ask: Ask) -> None
     assert streamed.output_ids == whole.output_ids
 
 
+def test_a_slow_reader_learns_the_text_of_each_token_too(triton: TritonServer) -> None:
+    async def texts(pause: float) -> list[str]:
+        client = TritonClient(triton.grpc_address)
+        request = GenerationRequest(
+            messages=QUESTION, max_tokens=200, end_ids=[], stream=True, return_log_probs=True
+        )
+        found: list[str] = []
+        async for chunk in client.stream(request):
+            found += chunk.token_texts
+            await asyncio.sleep(pause if len(found) == 1 else 0)
+        await client.close()
+        return found
+
+    quick, slow = (asyncio.run(texts(pause)) for pause in (0, 2))
+    assert len(slow) == 200
+    assert slow == quick
+
+
 def test_a_repeated_prompt_has_none(ask: Ask) -> None:
     plain, echoed = (
         ask(return_log_probs=True, exclude_input_in_output=exclude) for exclude in (True, False)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from catalog import ModelEntry, PredictApi
-from shim.parameters import Parameters
-from shim.problems import InvalidParametersError, Problem
+from shim.generate.parameters import Parameters
+from shim.generate.problems import InvalidParametersError, Problem
 
 TOKEN_INPUTS = ("input_ids", "inputs")
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from catalog import PredictApi
-from shim.generate_map import Row, generate_map
+from shim.generate.table import Row, generate_map
 
 Decoding = Literal["beams", "sampling", "greedy"]
 Text = Annotated[str, Field(min_length=1)]

@@ -7,10 +7,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from catalog import ModelEntry
-from shim.conflicts import conflicts, input_fields, input_problems
-from shim.generate_map import generate_map
-from shim.parameters import INPUTS, REFUSED, CheckedParameters, Parameters
-from shim.problems import (
+from shim.generate.conflicts import conflicts, input_fields, input_problems
+from shim.generate.parameters import INPUTS, REFUSED, CheckedParameters, Parameters
+from shim.generate.problems import (
     MAX_REPORTED,
     InvalidParametersError,
     Problem,
@@ -18,6 +17,7 @@ from shim.problems import (
     refusals,
     unknown_parameter,
 )
+from shim.generate.table import generate_map
 
 LIMITS = {"max_new_tokens", "max_tokens"}
 

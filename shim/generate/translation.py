@@ -7,9 +7,9 @@ from typing import Any
 
 from catalog import GenerationDefaults, ModelEntry
 from client import GenerationRequest, Message
-from shim.generate_map import generate_map
-from shim.parameters import Parameters
-from shim.problems import InvalidParametersError, Problem, quote
+from shim.generate.parameters import Parameters
+from shim.generate.problems import InvalidParametersError, Problem, quote
+from shim.generate.table import generate_map
 
 SEEDS = 2**64
 NATIVE = [row for row in generate_map().values() if row.category == "native"]

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import HTTPException
 from pydantic_core import ErrorDetails
 
-from shim.generate_map import Row
+from shim.generate.table import Row
 
 MAX_REPORTED = 10
 MAX_QUOTED = 40

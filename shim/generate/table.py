@@ -1,8 +1,8 @@
-"""The tables of parameters, `generate_map.toml` and `openai_map.toml`: vocabulary and reading.
+"""The tables of parameters, `generate.toml` and `openai.toml`: vocabulary and reading.
 
 Categories: a `native` parameter is a field of the engine's request, `becomes`; a `derived` one is
-worked out in shim/generation.py; an `accepted` one can not change the result; a `refused` one is
-only taken where its value is `neutral`, that is, means the same as leaving it out.
+worked out in translation.py; an `accepted` one can not change the result; a `refused` one is only
+taken where its value is `neutral`, that is, means the same as leaving it out.
 """
 
 import tomllib
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from shim.token_types import (
+from shim.generate.token_types import (
     LogitBias,
     MaskRow,
     SequenceBias,
@@ -155,13 +155,13 @@ class Row(BaseModel):
 @cache
 def generate_map() -> Mapping[str, Row]:
     """Return the rows of generate() parameters by name, in the order of the table."""
-    return _read(FOLDER / "generate_map.toml")
+    return _read(FOLDER / "generate.toml")
 
 
 @cache
 def openai_map() -> Mapping[str, Row]:
     """Return the rows of OpenAI's further parameters by name, in the order of their table."""
-    return _read(FOLDER / "openai_map.toml")
+    return _read(FOLDER / "openai.toml")
 
 
 def _read(path: Path) -> Mapping[str, Row]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from client import InvalidRequestError
-from shim.generate_map import generate_map
+from shim.generate.table import generate_map
 
 PROMPT_NAMES = [("text_input", "prompt"), ("input_ids", "prompt")]
 ROWS = [row for row in generate_map().values() if row.category in ("native", "derived")]

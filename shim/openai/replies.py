@@ -9,9 +9,9 @@ from typing import Any
 
 from client import Completion, FinishReason, ServiceError, TextChunk
 from shim.errors import status_and_text
-from shim.openai_errors import openai_error
-from shim.openai_logprobs import chat_logprobs, completion_logprobs
-from shim.openai_plans import Plan
+from shim.openai.errors import openai_error
+from shim.openai.logprobs import chat_logprobs, completion_logprobs
+from shim.openai.plans import Plan
 from shim.sequences import IndexedChunk
 
 STARTED = int(time.time())

@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 from catalog import ModelEntry
 from client import GenerationRequest
-from shim.generate_map import generate_map
-from shim.generation import SEEDS, generation_request, sequences_of
-from shim.openai_bodies import ChatBody, CompletionBody, OpenAIBody
-from shim.problems import InvalidParametersError, Problem
-from shim.validation import read_parameters
+from shim.generate.problems import InvalidParametersError, Problem
+from shim.generate.table import generate_map
+from shim.generate.translation import SEEDS, generation_request, sequences_of
+from shim.generate.validation import read_parameters
+from shim.openai.bodies import ChatBody, CompletionBody, OpenAIBody
 
 DEFAULT_COMPLETION_TOKENS = 16  # OpenAI's; a chat's reply may fill the model's context
 LIMITS = ("max_tokens", "max_new_tokens")

@@ -3,11 +3,11 @@ from typing import Any
 import pytest
 
 from catalog import load_catalog
-from shim import problems
-from shim.generate_map import openai_map
-from shim.openai_bodies import ChatBody, CompletionBody, read_body
-from shim.openai_plans import Plan, plan_chat, plan_completion
-from shim.problems import InvalidParametersError
+from shim.generate import problems
+from shim.generate.problems import InvalidParametersError
+from shim.generate.table import openai_map
+from shim.openai.bodies import ChatBody, CompletionBody, read_body
+from shim.openai.plans import Plan, plan_chat, plan_completion
 
 CATALOG = load_catalog()
 MESSAGES = [{"role": "user", "content": "hi"}]

@@ -4,8 +4,8 @@ import pytest
 
 from catalog import load_catalog
 from client import GenerationRequest
-from shim.generation import generation_request
-from shim.validation import read_parameters
+from shim.generate.translation import generation_request
+from shim.generate.validation import read_parameters
 
 CATALOG = load_catalog()
 PROMPT_MODELS = ["llama-2-70b", "mistral-7b"]

@@ -4,8 +4,8 @@ import pytest
 from fastapi import HTTPException
 
 from catalog import load_catalog
-from shim.generate_map import generate_map
-from shim.validation import read_parameters
+from shim.generate.table import generate_map
+from shim.generate.validation import read_parameters
 
 CATALOG = load_catalog()
 STABLELM = "stablelm-zephyr-3b"

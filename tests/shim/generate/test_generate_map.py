@@ -8,11 +8,11 @@ from transformers import GenerationConfig, GenerationMixin
 
 from catalog import ModelEntry, load_catalog
 from preprocessing.engines import FIXED_VALUES, EngineName
-from shim.generate_map import Row
-from shim.generate_page import DOCUMENT, generate_page
-from shim.generation import check_engine, generation_request, is_limited_by_engine
-from shim.problems import InvalidParametersError
-from shim.validation import read_parameters
+from shim.generate.page import DOCUMENT, generate_page
+from shim.generate.problems import InvalidParametersError
+from shim.generate.table import Row
+from shim.generate.translation import check_engine, generation_request, is_limited_by_engine
+from shim.generate.validation import read_parameters
 
 MISTRAL = load_catalog()["mistral-7b"]
 ZEPHYR = load_catalog()["zephyr-7b-beta"]
@@ -41,7 +41,7 @@ def test_the_table_has_every_argument_of_generate() -> None:
 
 def test_the_page_is_current() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == generate_page(), (
-        "run python -m shim.generate_page"
+        "run python -m shim.generate.page"
     )
 
 

@@ -10,14 +10,14 @@ from catalog import ModelEntry
 from shim.body import read_json_object
 from shim.connection import while_connected
 from shim.documentation import openai_body
-from shim.ensemble_refusals import under_their_names
-from shim.generation import check_engine, is_limited_by_engine
+from shim.generate.problems import InvalidParametersError
+from shim.generate.refusals import under_their_names
+from shim.generate.translation import check_engine, is_limited_by_engine
 from shim.models import ServedModel, ServedModels
-from shim.openai_bodies import AnyBody, ChatBody, CompletionBody, read_body
-from shim.openai_errors import invalid_parameters, model_not_found
-from shim.openai_plans import Plan, plan_chat, plan_completion
-from shim.openai_replies import ChatReply, CompletionReply, Reply, model_object
-from shim.problems import InvalidParametersError
+from shim.openai.bodies import AnyBody, ChatBody, CompletionBody, read_body
+from shim.openai.errors import invalid_parameters, model_not_found
+from shim.openai.plans import Plan, plan_chat, plan_completion
+from shim.openai.replies import ChatReply, CompletionReply, Reply, model_object
 from shim.replies import EVENT_STREAM_TYPE, ClosingStream
 from shim.sequences import complete_all, merge, run
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from client import InvalidRequestError
-from shim.ensemble_refusals import under_their_names
+from shim.generate.refusals import under_their_names
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,16 @@
-"""docs/generate-parameters.md, written from the tables: `python -m shim.generate_page`."""
+"""docs/generate-parameters.md, written from the tables: `python -m shim.generate.page`."""
 
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from shim.generate_map import Category, Group, Row, generate_map, openai_map
+from shim.generate.table import Category, Group, Row, generate_map, openai_map
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "generate-parameters.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "generate-parameters.md"
 INTRODUCTION = """\
 # The parameters of generate()
 
-Written by `python -m shim.generate_page` from `shim/generate_map.toml` and `shim/openai_map.toml`;
-do not edit.
+Written by `python -m shim.generate.page` from the tables beside it; do not edit.
 
 The READMEs promise "any parameter supported by Hugging Face's Transformers.generate". Each of them
 is one of these:

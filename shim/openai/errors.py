@@ -5,7 +5,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from shim.problems import InvalidParametersError
+from shim.generate.problems import InvalidParametersError
 
 OPENAI_PREFIX = "/v1/"
 TRUSS_PREFIX = "/v1/models/"

@@ -1,6 +1,6 @@
 """The request bodies of OpenAI's API.
 
-Their own parameters are here and in openai_map.toml; every other one is read by the table of
+Their own parameters are here and in openai.toml; every other one is read by the table of
 generate() parameters, so that a client may also send those (`extra_body` of OpenAI's own client).
 """
 
@@ -21,10 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from shim.generate_map import generate_map, openai_map
-from shim.generation import SEEDS
-from shim.parameters import REFUSED, Text, parameter_fields
-from shim.problems import (
+from shim.generate.parameters import REFUSED, Text, parameter_fields
+from shim.generate.problems import (
     MAX_REPORTED,
     InvalidParametersError,
     Problem,
@@ -32,7 +30,9 @@ from shim.problems import (
     refusals,
     unknown_parameter,
 )
-from shim.token_types import TokenId, TokenRow
+from shim.generate.table import generate_map, openai_map
+from shim.generate.token_types import TokenId, TokenRow
+from shim.generate.translation import SEEDS
 
 # OpenAI's `n` and `echo` say the same, and `prompt` may be token ids.
 NOT_HERE = {"num_return_sequences", "return_full_text", "input_ids", "inputs", "attention_mask"}

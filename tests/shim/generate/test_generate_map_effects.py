@@ -27,7 +27,7 @@ from build_engines.assemble import assemble_reference
 from catalog import load_catalog
 from launcher.ports import free_ports
 from launcher.server import TritonServer
-from shim.generate_map import Row
+from shim.generate.table import Row
 
 pytestmark = pytest.mark.server
 
