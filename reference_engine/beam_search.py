@@ -114,8 +114,8 @@ class BeamSearch:
         totals += (self._scores + self._diversity)[:, None]
         wanted = max(2, 1 + self._stop.num_endings) * self.num_rows
         scores, indices = torch.topk(totals.flatten(), min(wanted, totals.numel()))
-        if torch.isnan(scores[0]):
-            raise RuntimeError("no token can be chosen: the logits are NaN")
+        if not torch.isfinite(scores[0]):
+            raise processors.nothing_to_choose(scores[0].item())
         vocab_size = totals.shape[1]
         return scores, (indices // vocab_size).tolist(), (indices % vocab_size).tolist()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from reference_engine.interface import EngineRequest, SamplingConfig
+from reference_engine.interface import EngineRequest, RequestRefusedError, SamplingConfig
 
 # Changes scores float32 [rows, vocab] in place, given token ids int64 [rows, length].
 Processor = Callable[[torch.Tensor, torch.Tensor], None]
@@ -151,3 +151,13 @@ def apply(chain: list[Processor], token_ids: torch.Tensor, scores: torch.Tensor)
     """Run `scores` through `chain`; shapes as in `Processor`."""
     for processor in chain:
         processor(token_ids, scores)
+
+
+def nothing_to_choose(highest: float) -> Exception:
+    """Return the error of a request whose highest score of a step is this one."""
+    if highest == BANNED:
+        return RequestRefusedError(
+            "no token can be chosen: the request bans every token at this point of its output;"
+            " ban fewer, or name an end id"
+        )
+    return RuntimeError(f"no token can be chosen: the highest score is {highest}")

@@ -117,6 +117,7 @@ def advance(samplers: Sequence[Sampler], scores: torch.Tensor) -> list[Exception
     failures = [_process(sampler, scores[i : i + 1]) for i, sampler in enumerate(samplers)]
     best = torch.max(scores, dim=-1)
     tokens, is_possible = best.indices, torch.isfinite(best.values)
+    highest = best.values.tolist()
     divisors = [sampler.divisor for sampler in samplers]
     if any(divisor != 1 for divisor in divisors):
         scores /= torch.tensor(divisors, device=scores.device)[:, None]
@@ -128,9 +129,7 @@ def advance(samplers: Sequence[Sampler], scores: torch.Tensor) -> list[Exception
     chosen = tokens.tolist()
     for i, possible in enumerate(is_possible.tolist()):
         if failures[i] is None and not possible:
-            failures[i] = RuntimeError(
-                "no token can be chosen: all are banned, or the logits are NaN"
-            )
+            failures[i] = processors.nothing_to_choose(highest[i])
     for sampler, token, log_prob, failure in zip(
         samplers, chosen, log_probs.of(tokens), failures, strict=True
     ):

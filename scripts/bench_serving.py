@@ -73,7 +73,7 @@ def make_checkpoint(directory: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
-def run_plain_server(directory: Path, port: int) -> None:
+def run_plain_server(directory: Path, port: int, dtype: str) -> None:
     """Serve POST /predict until killed."""
     import uvicorn
     from fastapi import FastAPI
@@ -81,7 +81,7 @@ def run_plain_server(directory: Path, port: int) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
 
     tokenizer = AutoTokenizer.from_pretrained(directory)
-    model = AutoModelForCausalLM.from_pretrained(directory).eval()
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
     one_at_a_time = threading.Lock()
     app = FastAPI()
 
@@ -107,10 +107,13 @@ def run_plain_server(directory: Path, port: int) -> None:
 
 
 @contextlib.contextmanager
-def plain_server(directory: Path) -> Iterator[str]:
+def plain_server(directory: Path, dtype: str) -> Iterator[str]:
     """Run the plain server; yields its URL."""
     port = free_ports().http
-    command = [sys.executable, __file__, "--plain-server", str(directory), "--port", str(port)]
+    command = [
+        *(sys.executable, __file__, "--plain-server", str(directory), "--port", str(port)),
+        *("--dtype", dtype),
+    ]
     with subprocess.Popen(command) as server:  # noqa: S603
         url = f"http://127.0.0.1:{port}"
         try:
@@ -121,14 +124,14 @@ def plain_server(directory: Path) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def our_server(directory: Path) -> Iterator[str]:
+def our_server(directory: Path, dtype: str) -> Iterator[str]:
     """Run scripts/serve.py; yields the shim's URL."""
     ports, port = free_ports(), free_ports().http
     command = [
         *(sys.executable, "scripts/serve.py", "--port", str(port)),
         *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
         *("--triton-metrics-port", str(ports.metrics)),
-        *("--model", "mistral-7b", "--checkpoint", str(directory), "--dtype", "float32"),
+        *("--model", "mistral-7b", "--checkpoint", str(directory), "--dtype", dtype),
     ]
     quiet = {**os.environ, "AEOLUS_LOG_LEVEL": "WARNING"}
     with subprocess.Popen(  # noqa: S603
@@ -177,13 +180,13 @@ async def measure(url: str, concurrency: int, requests: int, tokens: int) -> Mea
 def bench(arguments: argparse.Namespace, directory: Path) -> None:
     """Print the table; one server runs at a time."""
     make_checkpoint(directory)
-    systems: dict[str, Callable[[Path], AbstractContextManager[str]]] = {
+    systems: dict[str, Callable[[Path, str], AbstractContextManager[str]]] = {
         "plain": plain_server,
         "ours": our_server,
     }
     results: dict[tuple[str, int], Measurement] = {}
     for name, serve in systems.items():
-        with serve(directory) as url:
+        with serve(directory, arguments.dtype) as url:
             asyncio.run(measure(url, 1, 2, arguments.tokens))  # warm up
             for users in arguments.concurrency:
                 requests = arguments.rounds * max(users, 4)
@@ -218,12 +221,13 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=3, help="requests of a user")
     parser.add_argument("--tokens", type=int, default=64, help="a request")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     row = parser.add_argument_group("the plain server, used by the table")
     row.add_argument("--plain-server", type=Path)
     row.add_argument("--port", type=int)
     arguments = parser.parse_args()
     if arguments.plain_server:
-        run_plain_server(arguments.plain_server, arguments.port)
+        run_plain_server(arguments.plain_server, arguments.port, arguments.dtype)
         return
     with tempfile.TemporaryDirectory(prefix="aeolus-bench-") as directory:
         bench(arguments, Path(directory))

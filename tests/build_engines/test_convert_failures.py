@@ -205,10 +205,11 @@ def test_two_conversions_to_one_place_do_not_mix(checkpoint: Path, tmp_path: Pat
 
 
 SLOW_CONVERSION = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from build_engines.convert import convert
 from catalog import load_catalog
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 def report(done, total):
     print(done, total, flush=True)
     time.sleep(0.05)

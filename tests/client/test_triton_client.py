@@ -58,7 +58,7 @@ async def chunks_of(client: TritonClient, request: GenerationRequest) -> list[Te
 
 def test_a_stream_comes_in_pieces_and_ends_with_its_reason(triton: TritonServer) -> None:
     chunks = with_client(triton, lambda client: chunks_of(client, question(stream=True)))
-    assert len(chunks) > 10
+    assert len(chunks) > 3
     assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     assert chunks[-1].finish_reason == "stop"
     assert "breeze" in "".join(chunk.text for chunk in chunks)

@@ -1,4 +1,4 @@
-"""What a client gets of events that come faster than they can be sent."""
+"""What a client gets of events that come faster than they are sent."""
 
 import threading
 from typing import Any
@@ -23,7 +23,7 @@ class SlowSender:
 
 
 def test_tokens_that_wait_go_out_together_and_the_end_of_a_stream_by_itself() -> None:
-    delivery = Delivery(lambda _: None, lambda: None, check_period_seconds=60)
+    delivery = Delivery(lambda _: None, lambda: None, check_period_seconds=60, round_seconds=0)
     blocking, sender = SlowSender(), SlowSender()
     sender.go_on.set()
     delivery.send(blocking, TokenEvent([[0]], is_final=True), lambda event: event.output_ids)
@@ -33,3 +33,20 @@ def test_tokens_that_wait_go_out_together_and_the_end_of_a_stream_by_itself() ->
     blocking.go_on.set()
     delivery.close()
     assert sender.sent == [([[1, 2]], 0), ([[]], FINAL)]
+
+
+def test_a_first_token_and_an_end_do_not_wait_for_the_next_round_what_is_between_does() -> None:
+    delivery = Delivery(lambda _: None, lambda: None, check_period_seconds=60, round_seconds=3600)
+    sender, first_is_sent = SlowSender(), threading.Event()
+    sender.go_on.set()
+
+    def to_response(event: TokenEvent) -> list[list[int]]:
+        first_is_sent.set()
+        return event.output_ids
+
+    delivery.send(sender, TokenEvent([[1]], is_final=False), to_response)
+    assert first_is_sent.wait(30)
+    for token in (2, 3, 4):
+        delivery.send(sender, TokenEvent([[token]], is_final=token == 4), to_response)
+    delivery.close()
+    assert sender.sent == [([[1]], 0), ([[2, 3, 4]], FINAL)]

@@ -193,14 +193,17 @@ def test_a_beam_search_waits_for_all_its_rows_and_is_not_overtaken(
     assert order == ["beams", "behind"]
 
 
-def test_a_request_that_can_not_be_sampled_fails_alone(llama: Served) -> None:
+@pytest.mark.parametrize("beam_width", [1, 2])
+def test_a_request_that_can_not_be_sampled_fails_alone(llama: Served, beam_width: int) -> None:
     neighbour, hopeless = Replies(), Replies()
     llama.engine.submit(request(PROMPT, 40), neighbour)
     everything = [[token] for token in range(512)]
-    llama.engine.submit(request(PROMPT, 40, bad_words=everything), hopeless)
+    wish = request(PROMPT, 40, bad_words=everything, beam_width=beam_width)
+    llama.engine.submit(wish, hopeless)
     final = hopeless.final()
     assert final.output_ids == []
-    assert "no token can be chosen" in str(final.error)
+    assert isinstance(final.error, RequestRefusedError)
+    assert "no token can be chosen: the request bans every token" in str(final.error)
     assert neighbour.beams() == llama.oracle.generate(PROMPT, 40, do_sample=False)
 
 

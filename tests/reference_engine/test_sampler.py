@@ -97,6 +97,7 @@ def test_a_row_without_a_possible_token_fails_alone(
     logits[1] = float("nan")
     first, second, third = advance(samplers, logits)
     assert first is third is None
+    assert isinstance(second, RuntimeError)
     assert "no token can be chosen" in str(second)
     assert [len(each.outputs[0]) for each in samplers] == [1, 0, 1]
 

@@ -30,7 +30,7 @@ class TritonPythonModel:
         parameters = json.loads(args["model_config"])["parameters"]
         self._vocab_size = int(parameters["vocab_size"]["string_value"])
         self._pace = int(parameters["tokens_per_second"]["string_value"])
-        self._delivery = Delivery(lambda _: None, lambda: None, 1.0) if self._pace else None
+        self._delivery = Delivery(lambda _: None, lambda: None, 1.0, 0.0) if self._pace else None
         self._arrived: queue.SimpleQueue[_Running | None] = queue.SimpleQueue()
         self._count = 0
         self._thread = threading.Thread(target=self._run, name="null engine")

@@ -47,6 +47,7 @@ class TritonPythonModel:
             cancel=self._engine.cancel,
             on_check=lambda: self._metrics.report(self._engine.statistics()),
             check_period_seconds=int(values["cancellation_check_period_ms"]) / 1000,
+            round_seconds=int(values["response_round_ms"]) / 1000,
         )
 
     def execute(self, requests: list[Any]) -> None:
