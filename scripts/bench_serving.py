@@ -219,7 +219,7 @@ def main() -> None:
     """Print the table, or be the plain server of one row."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--rounds", type=int, default=3, help="requests of a user")
+    parser.add_argument("--rounds", type=int, default=6, help="requests of a user")
     parser.add_argument("--tokens", type=int, default=64, help="a request")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     row = parser.add_argument_group("the plain server, used by the table")
