@@ -108,8 +108,10 @@ class Replicas:
 
     async def _check(self, replica: Replica) -> None:
         if await replica.check():
-            word = "is ready" if replica.is_healthy else "is not ready"
-            logger.warning("Triton at %s %s", replica.address, word)
+            if replica.is_healthy:
+                logger.info("Triton at %s is ready", replica.address)
+            else:
+                logger.warning("Triton at %s is not ready", replica.address)
         self._gauge.labels(replica.address).set(replica.is_healthy)
 
     def _by_load(self) -> list[Replica]:
