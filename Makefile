@@ -99,7 +99,7 @@ bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against 
 	@$(BIN)/python scripts/bench_convert.py
 
 bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
-	@PYTHONPATH=tests $(BIN)/python scripts/bench_text.py
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python scripts/bench_text.py
 
 soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python scripts/soak_engine.py
