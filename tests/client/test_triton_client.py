@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-import time
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
