@@ -2,14 +2,13 @@
 
 The plain server is FastAPI and `generate` in a thread with a `TextIteratorStreamer`, one request at
 a time: what a Truss with default settings does. Both stream the same greedy continuations of the
-same random Mistral on this CPU, in float32, to a closed loop of N users. The load generator shares
-the machine with the server under test: compare the rows of one run, not runs.
+same random Mistral on this CPU, in the same precision, to a closed loop of N users. The load
+generator shares the machine with the server under test: compare the rows of one run, not runs.
 """
 
 import argparse
 import asyncio
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,9 +26,11 @@ import aiohttp
 import numpy as np
 
 from launcher.ports import free_ports
+from launcher.service import running_service
 
 PROMPT = "The keeper of the winds opened the bag, and "
 TOKENIZER = Path("demo/checkpoint")
+LOG = Path(".run/bench_serving/shim.log")
 START_SECONDS = 60.0
 
 
@@ -126,25 +127,9 @@ def plain_server(directory: Path, dtype: str) -> Iterator[str]:
 @contextlib.contextmanager
 def our_server(directory: Path, dtype: str) -> Iterator[str]:
     """Run scripts/serve.py; yields the shim's URL."""
-    ports, port = free_ports(), free_ports().http
-    command = [
-        *(sys.executable, "scripts/serve.py", "--port", str(port)),
-        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
-        *("--triton-metrics-port", str(ports.metrics)),
-        *("--model", "mistral-7b", "--checkpoint", str(directory), "--dtype", dtype),
-    ]
-    quiet = {**os.environ, "AEOLUS_LOG_LEVEL": "WARNING"}
-    with subprocess.Popen(  # noqa: S603
-        command, env=quiet, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdout is not None
-        try:
-            ready = next((line for line in server.stdout if line.startswith("ready:")), None)
-            if ready is None:
-                raise SystemExit("the server did not start; see above")
-            yield ready.split()[1]
-        finally:
-            server.terminate()
+    options = ("--model", "mistral-7b", "--checkpoint", str(directory), "--dtype", dtype)
+    with running_service(LOG, *options, log_level="WARNING") as service:
+        yield service.url
 
 
 async def measure(url: str, concurrency: int, requests: int, tokens: int) -> Measurement:

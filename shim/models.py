@@ -7,6 +7,8 @@ from fastapi import HTTPException, Request
 from opentelemetry.trace import Tracer
 
 from catalog import ModelEntry, load_catalog
+from client import GenerationRequest
+from shim.generate.translation import check_engine, is_limited_by_engine
 from shim.model_client import ModelClient
 from shim.operations.metrics import Metrics
 from shim.replicas import Replicas
@@ -22,6 +24,15 @@ class ServedModel:
 
     entry: ModelEntry
     client: ModelClient
+
+    async def check(self, request: GenerationRequest) -> None:
+        """Refuse what the engine behind this model would act against; asks only if that may be.
+
+        Raises:
+            InvalidParametersError: 422 with every such value.
+        """
+        if is_limited_by_engine(request):
+            check_engine(request, await self.client.engine())
 
 
 class ServedModels:

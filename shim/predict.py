@@ -9,12 +9,7 @@ from shim.connection import while_connected
 from shim.documentation import predict_operation
 from shim.generate.conflicts import check_sequences
 from shim.generate.refusals import under_their_names
-from shim.generate.translation import (
-    check_engine,
-    generation_request,
-    is_limited_by_engine,
-    sequences_of,
-)
+from shim.generate.translation import generation_request, sequences_of
 from shim.generate.validation import read_parameters
 from shim.models import ServedModel, ServedModels
 from shim.replies import json_reply, stream_form, stream_reply
@@ -61,8 +56,7 @@ async def _predict(request: Request, model: ServedModel) -> Response:
     parameters = read_parameters(body, model.entry)
     check_sequences(parameters, model.entry.predict)
     generation = generation_request(parameters, model.entry)
-    if is_limited_by_engine(generation):
-        check_engine(generation, await model.client.engine())
+    await model.check(generation)
     form = stream_form(request)
     is_streamed = parameters.is_streamed(model.entry.predict)
     if is_streamed and form != "gathered":

@@ -106,7 +106,7 @@ async def _events(
             yield _chunk_event(chunk)
     except ServiceError as error:
         _, text = status_and_text(error, request_id)
-        yield f"event: error\n{_data({'error': text})}"
+        yield f"event: error\n{data_event({'error': text})}"
 
 
 def _chunk_event(chunk: TextChunk) -> str:
@@ -117,10 +117,11 @@ def _chunk_event(chunk: TextChunk) -> str:
             "prompt_tokens": chunk.prompt_tokens,
             "completion_tokens": chunk.completion_tokens,
         }
-    return _data(data)
+    return data_event(data)
 
 
-def _data(content: dict[str, Any]) -> str:
+def data_event(content: dict[str, Any]) -> str:
+    """Return a server-sent event."""
     return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"
 
 

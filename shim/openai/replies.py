@@ -1,6 +1,5 @@
 """Replies in the shapes of OpenAI's API: objects, and streams of server-sent events."""
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -12,6 +11,7 @@ from shim.errors import status_and_text
 from shim.openai.errors import openai_error
 from shim.openai.logprobs import chat_logprobs, completion_logprobs
 from shim.openai.plans import Plan
+from shim.replies import data_event
 from shim.sequences import IndexedChunk
 
 STARTED = int(time.time())
@@ -84,7 +84,7 @@ class Reply(ABC):
             logprobs: dict[str, Any] | None = None,
         ) -> str:
             choices = [self._choice(index, fields, reason, logprobs)]
-            return _data(self._object(self.chunk_object_name, choices) | usage)
+            return data_event(self._object(self.chunk_object_name, choices) | usage)
 
         for index in range(len(plan.requests)):
             fields = self.beginning(plan.prefix(index))
@@ -100,11 +100,11 @@ class Reply(ABC):
                 if chunk.finish_reason is not None:
                     yield event(index, self.delta(""), chunk.finish_reason)
         except ServiceError as error:
-            yield _data(openai_error(*status_and_text(error, self._request_id)))
+            yield data_event(openai_error(*status_and_text(error, self._request_id)))
             return
         if include_usage:
             total = {"usage": _usage(counts, plan.n)}
-            yield _data(self._object(self.chunk_object_name, []) | total)
+            yield data_event(self._object(self.chunk_object_name, []) | total)
         yield "data: [DONE]\n\n"
 
     def _object(self, name: str, choices: list[dict[str, Any]]) -> dict[str, Any]:
@@ -195,7 +195,3 @@ def _usage(counts: dict[int, tuple[int, int]], n: int) -> dict[str, int]:
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
-
-
-def _data(content: dict[str, Any]) -> str:
-    return f"data: {json.dumps(content, ensure_ascii=False)}\n\n"

@@ -12,8 +12,7 @@ from shim.connection import while_connected
 from shim.documentation import openai_body
 from shim.generate.problems import InvalidParametersError
 from shim.generate.refusals import under_their_names
-from shim.generate.translation import check_engine, is_limited_by_engine
-from shim.models import ServedModel, ServedModels
+from shim.models import ServedModels
 from shim.openai.bodies import AnyBody, ChatBody, CompletionBody, read_body
 from shim.openai.errors import invalid_parameters, model_not_found
 from shim.openai.plans import Plan, plan_chat, plan_completion
@@ -73,7 +72,7 @@ async def _answer(
         body, others = read_body(content, form)
         model = served.named(body.model)
         plan = make_plan(body, others, model.entry)
-        await _check_engine(model, plan)
+        await model.check(plan.requests[0])
     except InvalidParametersError as error:
         return invalid_parameters(error)
     except HTTPException as error:
@@ -95,8 +94,3 @@ async def _answer(
     events = reply.events(first, chunks, plan, include_usage)
     headers = {"x-request-id": request.state.request_id}
     return ClosingStream(events, chunks, EVENT_STREAM_TYPE, headers)
-
-
-async def _check_engine(model: ServedModel, plan: Plan) -> None:
-    if is_limited_by_engine(plan.requests[0]):
-        check_engine(plan.requests[0], await model.client.engine())
