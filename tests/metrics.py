@@ -6,6 +6,9 @@ import urllib.request
 
 from launcher.server import TritonServer
 
+SECONDS = 5.0
+"""More than a busy machine needs, less than the longest requests of the tests run."""
+
 
 def active_requests(triton: TritonServer) -> int:
     """Requests that the engine runs or holds in its queue."""
@@ -16,9 +19,9 @@ def active_requests(triton: TritonServer) -> int:
     return int(found[1])
 
 
-def wait_for_active_requests(triton: TritonServer, count: int, seconds: float) -> int:
-    """Wait until the engine has `count` requests; return how many it has at last."""
+def wait_for_active_requests(triton: TritonServer, count: int, seconds: float = SECONDS) -> None:
+    """Wait until the engine has `count` requests; fails if it never does."""
     deadline = time.monotonic() + seconds
-    while active_requests(triton) != count and time.monotonic() < deadline:
+    while (active := active_requests(triton)) != count:
+        assert time.monotonic() < deadline, f"the engine has {active} requests, not {count}"
         time.sleep(0.02)
-    return active_requests(triton)

@@ -199,22 +199,22 @@ def test_streams_with_one_request_id_after_each_other_do_not_mix(triton: TritonS
 
 
 def long_question() -> GenerationRequest:
-    return question(max_tokens=2000, min_tokens=2000, stream=True)
+    return question(max_tokens=3500, min_tokens=3500, stream=True)
 
 
 def test_closing_a_stream_stops_the_engine(triton: TritonServer) -> None:
-    async def leave(client: TritonClient) -> int:
+    async def leave(client: TritonClient) -> None:
         async with aclosing(client.stream(long_question())) as chunks:
             async for _ in chunks:
                 break
-        return await asyncio.to_thread(wait_for_active_requests, triton, 0, 1.0)
+        await asyncio.to_thread(wait_for_active_requests, triton, 0)
 
-    assert with_client(triton, leave) == 0
+    with_client(triton, leave)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.005, 0.05, 0.5])
 def test_cancelling_a_task_at_any_time_stops_the_engine(triton: TritonServer, delay: float) -> None:
-    async def leave(client: TritonClient) -> int:
+    async def leave(client: TritonClient) -> None:
         await client.is_ready()
         task = asyncio.create_task(client.complete(long_question()))
         await asyncio.sleep(delay)
@@ -222,9 +222,9 @@ def test_cancelling_a_task_at_any_time_stops_the_engine(triton: TritonServer, de
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.sleep(0.3)  # a request on its way may not have reached the engine before
-        return await asyncio.to_thread(wait_for_active_requests, triton, 0, 1.0)
+        await asyncio.to_thread(wait_for_active_requests, triton, 0)
 
-    assert with_client(triton, leave) == 0
+    with_client(triton, leave)
 
 
 @pytest.mark.parametrize(

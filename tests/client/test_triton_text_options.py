@@ -81,14 +81,13 @@ def test_a_stop_string_stops_the_engine(triton: TritonServer) -> None:
         )
         async with aclosing(client.stream(request)) as chunks:
             *_, last = [chunk async for chunk in chunks]
-        await asyncio.to_thread(wait_for_active_requests, triton, 0, 2.0)
+        await asyncio.to_thread(wait_for_active_requests, triton, 0)
         await client.close()
         return last
 
     last = asyncio.run(run())
     assert last.finish_reason == "stop"
     assert last.completion_tokens < 2000
-    assert wait_for_active_requests(triton, 0, 1.0) == 0
 
 
 def test_token_ids_are_a_prompt_and_come_back(ask: Ask, tokenizer: Any) -> None:

@@ -68,7 +68,7 @@ def test_beyond_running_and_waiting_is_429(narrow_url: str, triton: TritonServer
             assert refused.headers["retry-after"] == "1"
             assert refused.json() == {member: "Too many requests run or wait; try again later."}
         sent.close()
-    assert wait_for_active_requests(triton, 0, 5) == 0
+    wait_for_active_requests(triton, 0)
     assert metric(narrow_url, 'aeolus_refusals_total{reason="busy"}') == 2
 
 
@@ -98,7 +98,7 @@ def test_a_deadline_is_a_504_and_frees_the_engine(
     reply = httpx.post(shim_url + path, json=body, headers={"x-request-timeout": seconds})
     assert reply.status_code == 504
     assert reply.json() == {member: "The request took longer than it may, and was stopped."}
-    assert wait_for_active_requests(triton, 0, 2) == 0
+    wait_for_active_requests(triton, 0)
 
 
 def test_a_deadline_in_mid_stream_ends_in_an_error_event(
@@ -112,7 +112,7 @@ def test_a_deadline_in_mid_stream_ends_in_an_error_event(
     )
     with pytest.raises(httpx.RemoteProtocolError):
         httpx.post(f"{shim_url}/predict", json=LONG, headers={"x-request-timeout": "0.5"})
-    assert wait_for_active_requests(triton, 0, 2) == 0
+    wait_for_active_requests(triton, 0)
 
 
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", ""])
@@ -131,8 +131,8 @@ def test_a_prompt_that_is_too_long_is_not_tokenized(narrow_url: str) -> None:
 def test_a_client_that_reads_nothing_is_cut_off(narrow_url: str, triton: TritonServer) -> None:
     body = httpx.Request("POST", narrow_url, json=LONG).read()
     with send_only(narrow_url, body) as connection:
-        assert wait_for_active_requests(triton, 1, 5) == 1
-        assert wait_for_active_requests(triton, 0, 20) == 0
+        wait_for_active_requests(triton, 1)
+        wait_for_active_requests(triton, 0, 20)
         time.sleep(2)  # the setting says 1 s
         with pytest.raises(ConnectionResetError):
             read_all(connection)
