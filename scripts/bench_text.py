@@ -24,6 +24,7 @@ from null_repository import null_repository, stateless_repository
 from tritonclient.grpc import service_pb2
 
 from launcher.ports import free_ports
+from launcher.processes import family
 from launcher.server import TritonServer
 
 PACE = 31_900
@@ -106,28 +107,13 @@ class Usage(NamedTuple):
     """Resident now."""
 
 
-def usage_of(group: int) -> dict[str, Usage]:
-    """Return that of each process in a server's group, and of this one."""
-    used = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            command = (stat.parent / "cmdline").read_text().split("\0")
-        except OSError:  # it has ended
-            continue
-        is_this = stat.parent.name == str(os.getpid())
-        if is_this or int(fields[2]) == group:
-            ticks = int(fields[11]) + int(fields[12])
-            used["client" if is_this else _name(command)] = Usage(
-                ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-            )
-    return used
-
-
-def _name(command: list[str]) -> str:
-    if "stub" not in command[0]:
-        return "tritonserver"
-    return Path(command[1]).parent.parent.name
+def usage() -> dict[str, Usage]:
+    """Return that of this process and of the server's, which descend from it."""
+    this = os.getpid()
+    return {
+        "client" if each.pid == this else each.name: Usage(each.cpu_seconds(), each.rss() / 1e6)
+        for each in family(this)
+    }
 
 
 @contextmanager
@@ -140,9 +126,9 @@ def served(repository: Path, directory: Path) -> Iterator[TritonServer]:
 
 def measure(server: TritonServer, requests: list[bytes], tokens: int) -> str:
     """Run the requests; return a row of the table."""
-    before = usage_of(server.pid)
+    before = usage()
     seconds, responses = asyncio.run(run_streams(server.grpc_address, requests))
-    after = usage_of(server.pid)
+    after = usage()
     for each in responses:
         check(each)
     total = tokens * len(requests)

@@ -8,13 +8,10 @@ connection. At the end memory must be where it was and every KV cache block free
 
 import argparse
 import asyncio
-import os
 import random
-import re
 import sys
 import tempfile
 import time
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -29,7 +26,9 @@ import tritonclient.grpc.aio as triton
 from build_engines.assemble import assemble_reference
 from catalog import load_catalog
 from client import GenerationRequest, TritonClient
+from launcher.metrics import left_behind
 from launcher.ports import free_ports
+from launcher.processes import family
 from launcher.server import TritonServer
 
 DEMO = Path(__file__).parent.parent / "demo" / "checkpoint"
@@ -39,9 +38,9 @@ CACHE_TOKENS = 8192
 SHARED_PREFIX = list(range(300, 396))  # of a third of the prompts: three blocks to reuse
 TYPES = {"bool": "BOOL", "int32": "INT32", "uint64": "UINT64", "float32": "FP32"}
 ANSWER_SECONDS = 120
-IDLE_SECONDS = 10
 WARM_UP_SHARE = 0.25  # of the time; until then caches fill and memory grows
 MOST_GROWTH = 1.05
+MIB = 1 << 20
 WAYS = {"stays": 12, "stops": 3, "cancels": 3, "hangs up": 2}  # and how often
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -209,32 +208,30 @@ async def soak(server: TritonServer, arguments: argparse.Namespace) -> bool:
     for case in cases:
         case.expected = await case.run(server.grpc_address, "stays", 0, streaming=False)
     print(f"{len(cases)} requests answered alone", flush=True)
-    processes = server_processes(server)
+    processes = family(server.pid)
     started = time.monotonic()
     traffic = Traffic(cases, server.grpc_address, started + 60 * arguments.minutes)
-    watch = asyncio.create_task(watch_memory(processes, traffic, started), name="memory")
+    watch = asyncio.create_task(watch_memory(server, traffic, started), name="memory")
     async with asyncio.TaskGroup() as workers:
         for number in range(arguments.concurrency):
             workers.create_task(traffic.worker(random.Random(number)))  # noqa: S311
     grown = await watch
     print(f"requests: {dict(traffic.counts)}; failures: {len(traffic.failures)}")
     print("memory at the end over after a quarter of the time: ", grown)
-    alive = server_processes(server) == processes
+    alive = family(server.pid) == processes
     print(f"the same processes as at the start: {'yes' if alive else 'NO'}")
-    idle = await is_idle(server)
-    print(f"no request under way, every KV cache block free: {'yes' if idle else 'NO'}")
-    return alive and idle and not traffic.failures and max(grown.values()) < MOST_GROWTH
+    left = await asyncio.to_thread(left_behind, server.metrics_url)
+    print(f"no request under way, every KV cache block free: {left or 'yes'}")
+    return alive and not left and not traffic.failures and max(grown.values()) < MOST_GROWTH
 
 
-async def watch_memory(
-    processes: dict[int, str], traffic: Traffic, started: float
-) -> dict[str, float]:
+async def watch_memory(server: TritonServer, traffic: Traffic, started: float) -> dict[str, float]:
     """Print a line a tenth of the time; returns by how much each process has grown."""
     duration = traffic.ends_at - started
     await asyncio.sleep(duration * WARM_UP_SHARE)
-    first = resident_mib(processes)
+    first = resident_mib(server)
     while True:
-        last = resident_mib(processes)
+        last = resident_mib(server)
         seconds, count = time.monotonic() - started, sum(traffic.counts[way] for way in WAYS)
         sizes = ", ".join(f"{name} {size:.0f}" for name, size in last.items())
         print(f"{seconds:5.0f} s: {count} requests; resident MiB: {sizes}", flush=True)
@@ -243,49 +240,9 @@ async def watch_memory(
         await asyncio.sleep(min(duration / 10, max(0, traffic.ends_at - time.monotonic())))
 
 
-def server_processes(server: TritonServer) -> dict[int, str]:
-    """Return tritonserver and its stubs: process ids and model names."""
-    found = {}
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().decode(errors="replace").split("\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if any(server.shared_memory_prefix in word for word in command):
-            models = [Path(word).parts[-3] for word in command if word.endswith("/model.py")]
-            found[int(path.parent.name)] = models[0] if models else "tritonserver"
-    return found
-
-
-def resident_mib(processes: dict[int, str]) -> dict[str, float]:
-    """Return the memory of each process that lives."""
-    page = os.sysconf("SC_PAGE_SIZE") / 2**20
-    sizes = {}
-    for process, name in processes.items():
-        path = Path(f"/proc/{process}/statm")
-        if path.exists():
-            sizes[name] = int(path.read_text().split()[1]) * page
-    return sizes
-
-
-async def is_idle(server: TritonServer) -> bool:
-    """Wait until Triton's metrics say that nothing runs and no cache block is used."""
-    deadline = time.monotonic() + IDLE_SECONDS
-    while time.monotonic() < deadline:
-        text = await asyncio.to_thread(_read, server.metrics_url)
-        busy = re.findall(r'(?:request_type="active"|block_type="used")[^}]*\} (\S+)', text)
-        pending = re.findall(r"nv_inference_pending_request_count\{[^}]*\} (\S+)", text)
-        if len(busy) == 2 and not any(float(number) for number in busy + pending):
-            return True
-        await asyncio.sleep(0.5)
-    print(busy, pending)
-    return False
-
-
-def _read(url: str) -> str:
-    with urllib.request.urlopen(url) as reply:  # noqa: S310
-        text: str = reply.read().decode()
-    return text
+def resident_mib(server: TritonServer) -> dict[str, float]:
+    """Return the memory of tritonserver and of each model's stub."""
+    return {each.name: each.rss() / MIB for each in family(server.pid)}
 
 
 async def _one_call(

@@ -1,22 +1,27 @@
-"""Triton's metrics as a test reads them."""
+"""Metrics of the servers as a test reads them."""
 
-import re
 import time
-import urllib.request
 
+from launcher.metrics import ENGINE_REQUESTS, read_metrics
 from launcher.server import TritonServer
 
 SECONDS = 5.0
 """More than a busy machine needs, less than the longest requests of the tests run."""
 
 
+def metric(url: str, name: str, **labels: str) -> float:
+    """The one value of that name at `url` that has these labels, and maybe others."""
+    (value,) = (
+        sample.value
+        for sample in read_metrics(url)
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+    return value
+
+
 def active_requests(triton: TritonServer) -> int:
     """Requests that the engine runs or holds in its queue."""
-    with urllib.request.urlopen(triton.metrics_url) as reply:
-        text = reply.read().decode()
-    found = re.search(r'nv_trt_llm_request_metrics\{[^}]*request_type="active"[^}]*\} (\d+)', text)
-    assert found is not None, "the engine reports no metrics"
-    return int(found[1])
+    return int(metric(triton.metrics_url, ENGINE_REQUESTS, request_type="active"))
 
 
 def wait_for_active_requests(triton: TritonServer, count: int, seconds: float = SECONDS) -> None:

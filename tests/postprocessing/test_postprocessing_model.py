@@ -2,7 +2,6 @@
 
 import random
 import time
-import urllib.request
 from collections import defaultdict
 from queue import SimpleQueue
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
+from metrics import metric
 from tokenizers import Tokenizer
 
 from build_engines.assemble import COMMITTED
@@ -110,7 +110,4 @@ def test_running_streams_are_counted_in_the_servers_metrics(
         for number in range(40):
             client.infer("postprocessing", inputs_of([wind], arrival=number), request_id="metric")
             time.sleep(0.05)  # the gauge is set at most once a second
-    with urllib.request.urlopen(f"{triton.metrics_url}") as reply:
-        lines = reply.read().decode().splitlines()
-    (line,) = (line for line in lines if line.startswith("aeolus_postprocessing_streams{"))
-    assert 1 <= float(line.split()[-1]) <= 4096
+    assert 1 <= metric(triton.metrics_url, "aeolus_postprocessing_streams") <= 4096

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from metrics import wait_for_active_requests
+from metrics import metric, wait_for_active_requests
 from serving import serve_shim
 
 from launcher.server import TritonServer
@@ -34,30 +34,25 @@ def narrow_url(triton: TritonServer) -> Iterator[str]:
         yield url
 
 
-def metric(url: str, line: str) -> float:
-    found = [
-        each for each in httpx.get(f"{url}/metrics").text.splitlines() if each.startswith(line)
-    ]
-    return float(found[0].split()[-1]) if found else 0.0
-
-
 def test_beyond_running_and_waiting_is_429(narrow_url: str, triton: TritonServer) -> None:
-    model = '{model="stablelm-zephyr-3b"}'
+    def gauge(name: str) -> float:
+        return metric(f"{narrow_url}/metrics", name, model="stablelm-zephyr-3b")
+
     with (
         httpx.Client(timeout=60) as client,
         client.stream("POST", f"{narrow_url}/predict", json=LONG) as running,
     ):
         received = running.iter_raw()
         next(received)
-        assert metric(narrow_url, f"aeolus_requests_running{model}") == 1
+        assert gauge("aeolus_requests_running") == 1
         waiting = client.build_request("POST", f"{narrow_url}/predict", json=LONG)
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(f"{narrow_url}/predict", json=LONG, timeout=httpx.Timeout(5, read=0.3))
         deadline = time.monotonic() + 5
-        while metric(narrow_url, f"aeolus_requests_waiting{model}"):
+        while gauge("aeolus_requests_waiting"):
             assert time.monotonic() < deadline, "who left still waits"
         sent = send_only(narrow_url, waiting.read())
-        while metric(narrow_url, f"aeolus_requests_waiting{model}") < 1:
+        while gauge("aeolus_requests_waiting") < 1:
             assert time.monotonic() < deadline
         for path, body, member in [
             ("/predict", LONG, "error"),
@@ -69,7 +64,7 @@ def test_beyond_running_and_waiting_is_429(narrow_url: str, triton: TritonServer
             assert refused.json() == {member: "Too many requests run or wait; try again later."}
         sent.close()
     wait_for_active_requests(triton, 0)
-    assert metric(narrow_url, 'aeolus_refusals_total{reason="busy"}') == 2
+    assert metric(f"{narrow_url}/metrics", "aeolus_refusals_total", reason="busy") == 2
 
 
 def send_only(url: str, body: bytes) -> socket.socket:
