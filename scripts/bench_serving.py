@@ -18,33 +18,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 
 from launcher.ports import free_ports
 from launcher.service import running_service
+from scripts.traffic.closed_loop import Measurement, closed_loop
+from scripts.traffic.predict import greedy_stream_of, open_session, predict_stream
 
 PROMPT = "The keeper of the winds opened the bag, and "
 TOKENIZER = Path("demo/checkpoint")
 LOG = Path(".run/bench_serving/shim.log")
 START_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class Measurement:
-    """A row of the table; times in seconds."""
-
-    tokens_per_second: float = 0.0
-    first_chunk: list[float] = field(default_factory=list)
-
-    @property
-    def ttft(self) -> float:
-        """The median time to the first chunk."""
-        return float(np.median(self.first_chunk))
 
 
 def make_checkpoint(directory: Path) -> None:
@@ -132,34 +119,11 @@ def our_server(directory: Path, dtype: str) -> Iterator[str]:
         yield service.url
 
 
-async def measure(url: str, concurrency: int, requests: int, tokens: int) -> Measurement:
-    """Run `requests` streams of `tokens` tokens, `concurrency` at a time."""
-    result = Measurement()
-    remaining = iter(range(requests))
-    body = {
-        "prompt": PROMPT,
-        "stream": True,
-        "do_sample": False,
-        "max_new_tokens": tokens,
-        "min_new_tokens": tokens,
-    }
-    timeout = aiohttp.ClientTimeout(total=None)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-
-        async def user() -> None:
-            for _ in remaining:
-                before = time.perf_counter()
-                async with session.post(f"{url}/predict", json=body) as reply:
-                    reply.raise_for_status()
-                    await reply.content.readany()
-                    result.first_chunk.append(time.perf_counter() - before)
-                    await reply.read()
-
-        started = time.perf_counter()
-        await asyncio.gather(*(user() for _ in range(concurrency)))
-        result.tokens_per_second = requests * tokens / (time.perf_counter() - started)
-    return result
+async def measure(url: str, users: int, requests: int, tokens: int) -> Measurement:
+    """Run `requests` streams of `tokens` tokens, one of each user at a time."""
+    async with open_session() as session:
+        body = greedy_stream_of(tokens) | {"prompt": PROMPT}
+        return await closed_loop(predict_stream(session, url, body), users, requests)
 
 
 def bench(arguments: argparse.Namespace, directory: Path) -> None:
@@ -180,10 +144,11 @@ def bench(arguments: argparse.Namespace, directory: Path) -> None:
     print(f"{'users':>5}{'plain':>9}{'ours':>9}{'ratio':>10}{'plain':>12}{'ours':>12}")
     for users in arguments.concurrency:
         plain, ours = results["plain", users], results["ours", users]
-        ratio = ours.tokens_per_second / plain.tokens_per_second
+        rates = [arguments.tokens * each.requests_per_second for each in (plain, ours)]
+        ttft = [1000 * np.median(each.first_chunk) for each in (plain, ours)]
         print(
-            f"{users:>5}{plain.tokens_per_second:>9.0f}{ours.tokens_per_second:>9.0f}{ratio:>10.2f}"
-            f"{1000 * plain.ttft:>12.1f}{1000 * ours.ttft:>12.1f}"
+            f"{users:>5}{rates[0]:>9.0f}{rates[1]:>9.0f}{rates[1] / rates[0]:>10.2f}"
+            f"{ttft[0]:>12.1f}{ttft[1]:>12.1f}"
         )
 
 

@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 import grpc
 import numpy as np
-import tritonclient.grpc as triton
 from null_repository import null_repository, stateless_repository
 from tritonclient.grpc import service_pb2
 
 from launcher.ports import free_ports
 from launcher.processes import family
 from launcher.server import TritonServer
+from scripts.traffic.triton_call import Array, infer_inputs
 
 PACE = 31_900
 """Tokens a second of Mistral 7B in FP8 on an H200, as NVIDIA publishes."""
@@ -34,18 +34,16 @@ STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 PROMPT = "What is a zephyr?"
 PROMPT_IDS = range(100, 108)
 
-Tensors = dict[str, tuple[str, "np.ndarray[tuple[int, int], np.dtype[np.generic]]"]]
-
 
 def ensemble_request(tokens: int, seed: int) -> bytes:
     """Ask the ensemble for a stream as NVIDIA's clients do: the text and nothing else."""
     return _request(
         "ensemble",
         {
-            "text_input": ("BYTES", np.array([[PROMPT.encode()]], np.object_)),
-            "max_tokens": ("INT32", np.array([[tokens]], np.int32)),
-            "stream": ("BOOL", np.array([[True]])),
-            "seed": ("UINT64", np.array([[seed]], np.uint64)),
+            "text_input": np.array([[PROMPT.encode()]], np.object_),
+            "max_tokens": np.array([[tokens]], np.int32),
+            "stream": np.array([[True]]),
+            "seed": np.array([[seed]], np.uint64),
         },
         ["text_output"],
     )
@@ -56,20 +54,19 @@ def engine_request(tokens: int, seed: int) -> bytes:
     return _request(
         "tensorrt_llm",
         {
-            "input_ids": ("INT32", np.array([PROMPT_IDS], np.int32)),
-            "input_lengths": ("INT32", np.array([[len(PROMPT_IDS)]], np.int32)),
-            "request_output_len": ("INT32", np.array([[tokens]], np.int32)),
-            "streaming": ("BOOL", np.array([[True]])),
-            "seed": ("UINT64", np.array([[seed]], np.uint64)),
+            "input_ids": np.array([PROMPT_IDS], np.int32),
+            "input_lengths": np.array([[len(PROMPT_IDS)]], np.int32),
+            "request_output_len": np.array([[tokens]], np.int32),
+            "streaming": np.array([[True]]),
+            "seed": np.array([[seed]], np.uint64),
         },
         ["output_ids", "sequence_length"],
     )
 
 
-def _request(model: str, tensors: Tensors, outputs: list[str]) -> bytes:
+def _request(model: str, arrays: dict[str, Array], outputs: list[str]) -> bytes:
     request = service_pb2.ModelInferRequest(model_name=model, id=os.urandom(8).hex())
-    for name, (dtype, values) in tensors.items():
-        tensor = triton.InferInput(name, list(values.shape), dtype).set_data_from_numpy(values)
+    for tensor in infer_inputs(arrays):
         request.inputs.append(tensor._get_tensor())
         request.raw_input_contents.append(tensor._get_content())
     request.outputs.extend(
