@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+from asking import QUESTION
 from metrics import wait_for_active_requests
 
 from client import (
@@ -28,7 +29,6 @@ from launcher.server import TritonServer
 pytestmark = pytest.mark.server
 
 T = TypeVar("T")
-QUESTION: Any = [{"role": "user", "content": "What is a zephyr?"}]
 
 
 @asynccontextmanager
