@@ -1,4 +1,4 @@
-"""The whole service as a child process, and what can be seen of it from outside."""
+"""A tritonserver, or the whole service, on free ports for as long as a context lasts."""
 
 import os
 import subprocess
@@ -12,9 +12,11 @@ from launcher import metrics
 from launcher.command import HOST
 from launcher.ports import TritonPorts, free_ports
 from launcher.processes import family
+from launcher.server import TritonServer
 
 SERVE = Path(__file__).parent.parent / "scripts" / "serve.py"
 MIB = 1 << 20
+TRITON_START_SECONDS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,19 @@ class Service:
         """
         triton = f"http://{HOST}:{self.ports.metrics}/metrics"
         return metrics.left_behind(f"{self.url}/metrics", triton)
+
+
+@contextmanager
+def running_triton(model_repository: Path, run_directory: Path) -> Iterator[TritonServer]:
+    """Run a tritonserver that is ready; its log and backends go into `run_directory`.
+
+    Raises:
+        TritonStartError: a model does not load.
+        InstallationError: this machine has no usable tritonserver.
+    """
+    with TritonServer(model_repository, run_directory, free_ports()) as server:
+        server.wait_until_ready(TRITON_START_SECONDS)
+        yield server
 
 
 @contextmanager

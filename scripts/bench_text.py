@@ -12,8 +12,6 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,14 +20,12 @@ import numpy as np
 from null_repository import null_repository, stateless_repository
 from tritonclient.grpc import service_pb2
 
-from launcher.ports import free_ports
 from launcher.processes import family
-from launcher.server import TritonServer
+from launcher.service import running_triton
 from scripts.traffic.triton_call import Array, infer_inputs
 
 PACE = 31_900
 """Tokens a second of Mistral 7B in FP8 on an H200, as NVIDIA publishes."""
-START_SECONDS = 120
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 PROMPT = "What is a zephyr?"
 PROMPT_IDS = range(100, 108)
@@ -113,18 +109,10 @@ def usage() -> dict[str, Usage]:
     }
 
 
-@contextmanager
-def served(repository: Path, directory: Path) -> Iterator[TritonServer]:
-    """Run a server of its own: no row is slowed by another's processes."""
-    with TritonServer(repository, directory, free_ports()) as server:
-        server.wait_until_ready(START_SECONDS)
-        yield server
-
-
-def measure(server: TritonServer, requests: list[bytes], tokens: int) -> str:
+def measure(address: str, requests: list[bytes], tokens: int) -> str:
     """Run the requests; return a row of the table."""
     before = usage()
-    seconds, responses = asyncio.run(run_streams(server.grpc_address, requests))
+    seconds, responses = asyncio.run(run_streams(address, requests))
     after = usage()
     for each in responses:
         check(each)
@@ -169,12 +157,14 @@ def main() -> None:
         for row in arguments.rows:
             write, pace, make = ROWS[row]
             repository = write(Path(name) / row, pace)
-            with served(repository.path, Path(name) / f"{row}-run") as server:
-                measure(server, [make(100, 0)] * 4, 100)  # warm up
+            # A server of its own: no row is slowed by another's processes.
+            with running_triton(repository.path, Path(name) / f"{row}-run") as server:
+                measure(server.grpc_address, [make(100, 0)] * 4, 100)  # warm up
                 for streams in arguments.streams:
                     tokens = min(arguments.tokens // streams, 3000)
                     requests = [make(tokens, seed) for seed in range(streams)]
-                    print(f"{row:<18}{streams:>8}" + measure(server, requests, tokens), flush=True)
+                    measured = measure(server.grpc_address, requests, tokens)
+                    print(f"{row:<18}{streams:>8}{measured}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ from pathlib import Path
 from build_engines.assemble import assemble_reference
 from catalog import load_catalog
 from launcher.metrics import left_behind
-from launcher.ports import free_ports
 from launcher.processes import family
 from launcher.server import TritonServer
+from launcher.service import running_triton
 from scripts.traffic.text_case import TextCase, text_case
 from scripts.traffic.token_case import TokenCase, token_case
 
@@ -134,9 +134,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="aeolus-soak-") as directory,
-        TritonServer(repository(Path(directory)), Path(directory), free_ports()) as server,
+        running_triton(repository(Path(directory)), Path(directory)) as server,
     ):
-        server.wait_until_ready(120)
         good = asyncio.run(soak(server, arguments))
         log = server.log_path.read_text(errors="replace")
         errors = [line for line in log.splitlines() if line.startswith("E")]

@@ -7,20 +7,17 @@ import pytest
 from serving import serve_shim
 
 from build_engines.assemble import COMMITTED
-from launcher.ports import free_ports
 from launcher.server import TritonServer
+from launcher.service import running_triton
 
 # As the reference engine asks for; some tests import torch before they import the engine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-START_SECONDS = 120
 
 
 @pytest.fixture(scope="session")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """A tritonserver on the committed model repository, as it stands."""
-    with TritonServer(COMMITTED.path, tmp_path_factory.mktemp("triton"), free_ports()) as server:
-        server.wait_until_ready(START_SECONDS)
+    with running_triton(COMMITTED.path, tmp_path_factory.mktemp("triton")) as server:
         yield server
 
 

@@ -20,14 +20,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from build_engines.assemble import assemble_reference
 from build_engines.convert import convert
 from catalog import load_catalog
-from launcher.ports import free_ports
 from launcher.processes import family
-from launcher.server import TritonServer
+from launcher.service import running_triton
 
 pytestmark = pytest.mark.server
 
 MODEL = load_catalog()["llama-2-70b"]
-START_SECONDS = 60
 NEW_TOKENS = 24
 LONG = 3000
 
@@ -74,8 +72,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     repository = assemble_reference(
         MODEL, directory / "converted", directory / "models", tokenizer=checkpoint
     )
-    with TritonServer(repository.path, directory / "run", free_ports()) as triton:
-        triton.wait_until_ready(START_SECONDS)
+    with running_triton(repository.path, directory / "run") as triton:
         (leader,) = [each.pid for each in family(triton.pid) if followers_of(each.pid)]
         with serve_shim(triton.grpc_address, [MODEL.name]) as url:
             yield Served(
