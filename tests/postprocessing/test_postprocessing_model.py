@@ -11,6 +11,7 @@ import pytest
 import tritonclient.grpc as triton_grpc
 from metrics import metric
 from tokenizers import Tokenizer
+from triton_calls import infer_inputs
 
 from build_engines.assemble import COMMITTED
 from launcher.server import TritonServer
@@ -28,19 +29,16 @@ def tokenizer() -> Tokenizer:
     )
 
 
-def inputs_of(beams: list[list[int]], arrival: int | None) -> list[triton_grpc.InferInput]:
+def inputs_of(beams: list[list[int]], arrival: int | None) -> list[Any]:
     longest = max(len(tokens) for tokens in beams)
     padded = [tokens + [-1] * (longest - len(tokens)) for tokens in beams]
     tensors = {
-        "TOKENS_BATCH": ("INT32", np.array([padded], np.int32).reshape(1, len(beams), longest)),
-        "SEQUENCE_LENGTH": ("INT32", np.array([[len(tokens) for tokens in beams]], np.int32)),
+        "TOKENS_BATCH": np.array([padded], np.int32).reshape(1, len(beams), longest),
+        "SEQUENCE_LENGTH": np.array([[len(tokens) for tokens in beams]], np.int32),
     }
     if arrival is not None:
-        tensors["ARRIVAL_TIME_NS"] = ("INT64", np.array([[arrival]], np.int64))
-    return [
-        triton_grpc.InferInput(name, list(values.shape), dtype).set_data_from_numpy(values)
-        for name, (dtype, values) in tensors.items()
-    ]
+        tensors["ARRIVAL_TIME_NS"] = np.array([[arrival]], np.int64)
+    return infer_inputs(tensors)
 
 
 def texts_of(result: triton_grpc.InferResult, name: str) -> list[str]:

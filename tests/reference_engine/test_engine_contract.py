@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_tensors import Array, ask, question
+from engine_tensors import ask, question
 from metrics import metric
+from triton_calls import Array
 from tritonclient.utils import InferenceServerException
 
 from launcher.metrics import read_metrics
