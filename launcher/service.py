@@ -29,6 +29,11 @@ class Service:
     log_path: Path
     """What the shim logs: a JSON object a line."""
 
+    @property
+    def grpc_address(self) -> str:
+        """`host:port` of Triton's gRPC service."""
+        return f"{HOST}:{self.ports.grpc}"
+
     def memory(self) -> dict[str, float]:
         """Return the MiB that each process holds, shared pages counted in part (PSS)."""
         return {
@@ -58,6 +63,15 @@ def running_triton(model_repository: Path, run_directory: Path) -> Iterator[Trit
         yield server
 
 
+def serve_command(port: int, ports: TritonPorts, *options: str) -> list[str]:
+    """Return the arguments that start `scripts/serve.py`, the shim at `port`."""
+    return [
+        *(sys.executable, str(SERVE), "--port", str(port)),
+        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
+        *("--triton-metrics-port", str(ports.metrics), *options),
+    ]
+
+
 @contextmanager
 def running_service(log_path: Path, *options: str, **settings: str) -> Iterator[Service]:
     """Serve on free ports until the end of the context.
@@ -70,12 +84,8 @@ def running_service(log_path: Path, *options: str, **settings: str) -> Iterator[
     Raises:
         RuntimeError: it did not start.
     """
-    ports, shim_port = free_ports(), free_ports().http
-    command = [
-        *(sys.executable, str(SERVE), "--port", str(shim_port)),
-        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
-        *("--triton-metrics-port", str(ports.metrics), *options),
-    ]
+    ports = free_ports()
+    command = serve_command(free_ports().http, ports, *options)
     environment = os.environ | {f"AEOLUS_{name.upper()}": each for name, each in settings.items()}
     log_path.parent.mkdir(parents=True, exist_ok=True)
     with (

@@ -14,8 +14,7 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 
 from client import GenerationRequest, Message, TritonClient
-from launcher.ports import TritonPorts
-from launcher.service import running_service
+from launcher.service import Service, running_service
 from scripts.traffic.closed_loop import Measurement, Stream, closed_loop
 from scripts.traffic.predict import greedy_stream_of, open_session, predict_stream
 from scripts.traffic.triton_call import engine_call, infer_inputs
@@ -77,15 +76,15 @@ def engine_stream(client: triton.InferenceServerClient, tokens: int) -> Stream:
     return start
 
 
-async def bench(url: str, ports: TritonPorts, arguments: argparse.Namespace) -> None:
+async def bench(service: Service, arguments: argparse.Namespace) -> None:
     """Print the table."""
     tokens = arguments.tokens
-    direct = triton.InferenceServerClient(f"127.0.0.1:{ports.grpc}")
-    ensemble = TritonClient(f"127.0.0.1:{ports.grpc}")
+    direct = triton.InferenceServerClient(service.grpc_address)
+    ensemble = TritonClient(service.grpc_address)
     body = greedy_stream_of(tokens) | {"messages": MESSAGES}
     async with open_session() as session:
         targets = {
-            "shim": predict_stream(session, url, body),
+            "shim": predict_stream(session, service.url, body),
             "ensemble": ensemble_stream(ensemble, tokens),
             "tensorrt_llm": engine_stream(direct, tokens),
         }
@@ -109,7 +108,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64, help="a request")
     arguments = parser.parse_args()
     with running_service(Path(".run/bench/shim.log")) as service:
-        asyncio.run(bench(service.url, service.ports, arguments))
+        asyncio.run(bench(service, arguments))
 
 
 if __name__ == "__main__":

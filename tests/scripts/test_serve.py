@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,10 +15,10 @@ import pytest
 from processes import left_after, processes_of, shared_memory, shared_memory_prefix
 
 from launcher.ports import free_ports
+from launcher.service import serve_command
 
 pytestmark = pytest.mark.server
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "serve.py"
 STOP_SECONDS = 30
 RESTART_SECONDS = 60
 PROCESSES = {"tritonserver", "preprocessing", "tensorrt_llm", "postprocessing"}
@@ -27,12 +26,7 @@ QUESTION = {"messages": [{"role": "user", "content": "What is a zephyr?"}], "str
 
 
 def command(*more: str) -> list[str]:
-    ports, shim_port = free_ports(), free_ports().http
-    return [
-        *(sys.executable, str(SCRIPT), "--port", str(shim_port)),
-        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
-        *("--triton-metrics-port", str(ports.metrics), *more),
-    ]
+    return serve_command(free_ports().http, free_ports(), *more)
 
 
 def run_to_its_end(directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
