@@ -12,14 +12,12 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,6 +29,7 @@ from scripts.traffic.predict import greedy_stream_of, open_session, predict_stre
 PROMPT = "The keeper of the winds opened the bag, and "
 TOKENIZER = Path("demo/checkpoint")
 LOG = Path(".run/bench_serving/shim.log")
+PLAIN_SERVER = Path(__file__).with_name("plain_server.py")
 START_SECONDS = 60.0
 
 
@@ -61,46 +60,13 @@ def make_checkpoint(directory: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
-def run_plain_server(directory: Path, port: int, dtype: str) -> None:
-    """Serve POST /predict until killed."""
-    import uvicorn
-    from fastapi import FastAPI
-    from fastapi.responses import StreamingResponse
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
-
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
-    one_at_a_time = threading.Lock()
-    app = FastAPI()
-
-    @app.post("/predict")
-    def predict(body: dict[str, Any]) -> StreamingResponse:
-        options = {key: body[key] for key in ("do_sample", "max_new_tokens", "min_new_tokens")}
-
-        def chunks() -> Iterator[str]:
-            inputs = tokenizer(body["prompt"], return_tensors="pt")
-            streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
-            with one_at_a_time:
-                thread = threading.Thread(
-                    target=model.generate,
-                    kwargs={**inputs, **options, "streamer": streamer, "pad_token_id": 0},
-                )
-                thread.start()
-                yield from streamer
-                thread.join()
-
-        return StreamingResponse(chunks(), media_type="text/plain")
-
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
-
-
 @contextlib.contextmanager
 def plain_server(directory: Path, dtype: str) -> Iterator[str]:
     """Run the plain server; yields its URL."""
     port = free_ports().http
     command = [
-        *(sys.executable, __file__, "--plain-server", str(directory), "--port", str(port)),
-        *("--dtype", dtype),
+        *(sys.executable, str(PLAIN_SERVER), str(directory)),
+        *("--port", str(port), "--dtype", dtype),
     ]
     with subprocess.Popen(command) as server:  # noqa: S603
         url = f"http://127.0.0.1:{port}"
@@ -166,19 +132,13 @@ def _wait_for(url: str) -> None:
 
 
 def main() -> None:
-    """Print the table, or be the plain server of one row."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=6, help="requests of a user")
     parser.add_argument("--tokens", type=int, default=64, help="a request")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    row = parser.add_argument_group("the plain server, used by the table")
-    row.add_argument("--plain-server", type=Path)
-    row.add_argument("--port", type=int)
     arguments = parser.parse_args()
-    if arguments.plain_server:
-        run_plain_server(arguments.plain_server, arguments.port, arguments.dtype)
-        return
     with tempfile.TemporaryDirectory(prefix="aeolus-bench-") as directory:
         bench(arguments, Path(directory))
 
