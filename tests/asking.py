@@ -1,10 +1,12 @@
-"""The question that the demo checkpoint knows an answer to, and a way to ask it."""
+"""The question that the demo checkpoint knows an answer to, and ways to ask it."""
 
 from typing import Any, Protocol
 
 from client import Completion
 
 QUESTION: Any = [{"role": "user", "content": "What is a zephyr?"}]
+LONG: dict[str, Any] = {"messages": QUESTION, "max_new_tokens": 3500, "min_new_tokens": 3500}
+"""A body for the predict routes; its reply takes longer than a test that leaves it."""
 
 
 class Ask(Protocol):

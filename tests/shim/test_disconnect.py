@@ -5,18 +5,12 @@ from typing import Any
 
 import httpx
 import pytest
+from asking import LONG
 from metrics import wait_for_active_requests
 
 from launcher.server import TritonServer
 
 pytestmark = pytest.mark.server
-
-LONG: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "What is a zephyr?"}],
-    "max_new_tokens": 3500,
-    "min_new_tokens": 3500,
-    "return_full_text": False,
-}
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])

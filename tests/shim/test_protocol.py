@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from asking import LONG
 from metrics import wait_for_active_requests
 
 from launcher.server import TritonServer
@@ -13,11 +14,6 @@ from shim import protocol
 
 pytestmark = pytest.mark.server
 
-LONG: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "What is a zephyr?"}],
-    "max_new_tokens": 3500,
-    "min_new_tokens": 3500,
-}
 SHORT = LONG | {"stream": False, "max_new_tokens": 3, "min_new_tokens": 3}
 LIVE = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n"
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from asking import LONG
 from metrics import metric, wait_for_active_requests
 from serving import serve_shim
 
@@ -14,11 +15,6 @@ from launcher.server import TritonServer
 
 pytestmark = pytest.mark.server
 
-LONG: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "What is a zephyr?"}],
-    "max_new_tokens": 3500,
-    "min_new_tokens": 3500,
-}
 LONG_ZEPHYR = {"user_message": "What is a zephyr?", "max_new_tokens": 3500, "temperature": 1}
 
 
