@@ -231,9 +231,11 @@ def test_log_probabilities_come_with_each_token(client: OpenAI) -> None:
 def test_a_reply_cut_by_time_has_a_log_probability_for_each_token(client: OpenAI) -> None:
     create: Callable[..., Any] = client.chat.completions.create
     endless = {"max_time": 1e-3, "eos_token_id": -1}
-    reply = create(model=CHAT, messages=MESSAGES, max_tokens=400, logprobs=True, extra_body=endless)
+    reply = create(
+        model=CHAT, messages=MESSAGES, max_tokens=3500, logprobs=True, extra_body=endless
+    )
     assert reply.choices[0].finish_reason == "length"
-    assert len(reply.choices[0].logprobs.content) == reply.usage.completion_tokens < 400
+    assert len(reply.choices[0].logprobs.content) == reply.usage.completion_tokens < 3500
 
 
 def test_a_completions_log_probabilities_have_offsets(client: OpenAI) -> None:
