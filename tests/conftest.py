@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from serving import serve_shim, wait_until_ready
 
 from build_engines.assemble import COMMITTED
@@ -12,6 +13,10 @@ from launcher.server import TritonServer
 
 # As the reference engine asks for; some tests import torch before they import the engine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# How long an example takes is the machine's business.
+settings.register_profile("aeolus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aeolus")
 
 START_SECONDS = 300
 

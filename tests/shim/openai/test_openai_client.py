@@ -292,11 +292,20 @@ def test_a_refusal_names_the_parameter(client: OpenAI) -> None:
 
 
 def test_what_only_the_engine_side_can_refuse_is_a_bad_request_too(client: OpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="the prompt has"):
+    with pytest.raises(openai.BadRequestError, match="the prompt has") as raised:
         client.completions.create(model=TEXT, prompt="wind " * 6000)
+    assert (raised.value.param, raised.value.code) == ("prompt", "invalid_value")
+    with pytest.raises(openai.BadRequestError, match="logit_bias holds") as raised:
+        client.chat.completions.create(
+            model=CHAT, messages=MESSAGES, stream=True, logit_bias={"99999": 1}
+        )
+    assert (raised.value.param, raised.value.code) == ("logit_bias", "invalid_value")
 
 
 def test_an_unknown_model_is_not_found(client: OpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as raised:
         client.chat.completions.create(model="gpt-4o", messages=MESSAGES)
     assert raised.value.code == "model_not_found"
+    with pytest.raises(openai.NotFoundError, match="'gpt-4o' is not served here") as raised:
+        client.models.retrieve("gpt-4o")
+    assert (raised.value.param, raised.value.code) == ("model", "model_not_found")
