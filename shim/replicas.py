@@ -5,10 +5,22 @@ import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 
 from prometheus_client import Gauge
 
-from client import GenerationRequest, ServerUnavailableError, ServiceError, TextChunk, TritonClient
+from client import (
+    GenerationRequest,
+    ServerBrokenError,
+    ServerUnavailableError,
+    ServiceError,
+    TextChunk,
+    TritonClient,
+    gather,
+)
+
+PROBE = partial(GenerationRequest, text_input="Hi", max_tokens=1)
+PROBE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +32,36 @@ class Replica:
     address: str
     clients: dict[str, TritonClient]
     is_healthy: bool = False
+    is_broken: bool = False
+    """Whether it says that it is ready, and is not."""
     running: int = 0
 
     async def check(self) -> bool:
         """Ask whether it serves every ensemble; returns whether that has changed."""
         was_healthy = self.is_healthy
-        self.is_healthy = all(
+        is_ready = all(
             await asyncio.gather(*(client.is_ready() for client in self.clients.values()))
         )
+        self.is_broken = self.is_broken and is_ready and not await self._answers()
+        self.is_healthy = is_ready and not self.is_broken
         return self.is_healthy != was_healthy
+
+    async def _answers(self) -> bool:
+        try:
+            for client in self.clients.values():
+                await gather(client.stream(PROBE(), timeout=PROBE_SECONDS))
+        except ServiceError:
+            return False
+        return True
+
+    def lose(self, error: ServerUnavailableError) -> None:
+        """Note that it could not run a request; ends the others if they can not run either."""
+        self.is_healthy = False
+        if isinstance(error, ServerBrokenError) and not self.is_broken:
+            self.is_broken = True
+            logger.error("Triton at %s must be started again: %s", self.address, error)
+            for client in self.clients.values():
+                client.fail_streams(error)
 
 
 class Replicas:
@@ -92,6 +125,7 @@ class Replicas:
             is_begun = False
             replica.running += 1
             try:
+                await self._require_sign_of_life(replica)
                 chunks = replica.clients[ensemble].stream(request, timeout=seconds, headers=headers)
                 async with aclosing(chunks):
                     async for chunk in chunks:
@@ -99,7 +133,8 @@ class Replicas:
                         yield chunk
                 return
             except ServerUnavailableError as error:
-                self._mark_lost(replica)
+                replica.lose(error)
+                self._gauge.labels(replica.address).set(False)
                 if is_begun or replica is order[-1]:
                     raise
                 logger.warning("%s: %s; trying another Triton", replica.address, error)
@@ -117,6 +152,9 @@ class Replicas:
     def _by_load(self) -> list[Replica]:
         return sorted(self._replicas, key=lambda each: (not each.is_healthy, each.running))
 
-    def _mark_lost(self, replica: Replica) -> None:
-        replica.is_healthy = False
-        self._gauge.labels(replica.address).set(False)
+    async def _require_sign_of_life(self, replica: Replica) -> None:
+        """Ask one that was not ready; a request to one that is frozen would wait for ever."""
+        if not replica.is_healthy:
+            await self._check(replica)
+            if not (replica.is_healthy or replica.is_broken):
+                raise ServerUnavailableError("it is not ready")

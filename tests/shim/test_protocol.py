@@ -98,6 +98,40 @@ def test_a_head_without_end_is_not_read_on(shim_url: str, beginning: bytes) -> N
         assert is_cut_off(connection, beginning)
 
 
+@pytest.mark.parametrize(
+    "more", ["", "connection: close\r\n"], ids=["keeps its connection", "closes it"]
+)
+def test_a_body_that_is_too_long_is_told_so_when_it_was_sent(shim_url: str, more: str) -> None:
+    head = f"POST /predict HTTP/1.1\r\nhost: a\r\n{more}content-length: {10 << 20}\r\n\r\n"
+    with connect(shim_url) as connection:
+        connection.sendall(head.encode() + b"x" * (10 << 20))
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_that_is_too_long_is_not_asked_for(shim_url: str) -> None:
+    head = "POST /predict HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n"
+    with connect(shim_url) as connection:
+        connection.sendall(f"{head}content-length: {2 << 20}\r\n\r\n".encode())
+        assert connection.recv(65536).startswith(b"HTTP/1.1 413")
+
+
+def test_a_body_without_end_is_not_read_on(shim_url: str) -> None:
+    with connect(shim_url) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        assert is_cut_off(connection, b"100000\r\n" + b"y" * (1 << 20) + b"\r\n")
+
+
+@pytest.mark.parametrize("path", ["/", "/health/live", "/health/ready", "/metrics", "/v1/models"])
+def test_head_is_get_without_the_body(shim_url: str, path: str) -> None:
+    with connect(shim_url) as connection:
+        connection.sendall(f"HEAD {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n".encode())
+        head, _, body = read_to_the_end(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert body == b""
+
+
 def test_a_head_that_does_not_come_is_not_waited_for(
     shim_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
