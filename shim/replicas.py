@@ -5,7 +5,6 @@ import logging
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 
 from prometheus_client import Gauge
 
@@ -19,7 +18,6 @@ from client import (
     gather,
 )
 
-PROBE = partial(GenerationRequest, text_input="Hi", max_tokens=1)
 PROBE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
@@ -47,9 +45,11 @@ class Replica:
         return self.is_healthy != was_healthy
 
     async def _answers(self) -> bool:
+        """Whether it runs the shortest request there is."""
         try:
             for client in self.clients.values():
-                await gather(client.stream(PROBE(), timeout=PROBE_SECONDS))
+                request = GenerationRequest(text_input="Hi", max_tokens=1)
+                await gather(client.stream(request, timeout=PROBE_SECONDS))
         except ServiceError:
             return False
         return True
@@ -125,7 +125,7 @@ class Replicas:
             is_begun = False
             replica.running += 1
             try:
-                await self._require_sign_of_life(replica)
+                await self._require_health(replica)
                 chunks = replica.clients[ensemble].stream(request, timeout=seconds, headers=headers)
                 async with aclosing(chunks):
                     async for chunk in chunks:
@@ -152,9 +152,11 @@ class Replicas:
     def _by_load(self) -> list[Replica]:
         return sorted(self._replicas, key=lambda each: (not each.is_healthy, each.running))
 
-    async def _require_sign_of_life(self, replica: Replica) -> None:
+    async def _require_health(self, replica: Replica) -> None:
         """Ask one that was not ready; a request to one that is frozen would wait for ever."""
+        if replica.is_broken:
+            raise ServerBrokenError("it must be started again")
         if not replica.is_healthy:
             await self._check(replica)
-            if not (replica.is_healthy or replica.is_broken):
+            if not replica.is_healthy:
                 raise ServerUnavailableError("it is not ready")
