@@ -22,6 +22,18 @@ def processes_of(run_directory: Path) -> list[str]:
     return commands
 
 
+def stub_of(run_directory: Path, model: str) -> int:
+    """Return the process that runs a Python model of the tritonserver of `run_directory`."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes().decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if str(run_directory) in command and f"/{model}/1/model.py" in command:
+            return int(path.parent.name)
+    raise AssertionError(f"no process runs {model}")
+
+
 def left_after(run_directory: Path, seconds: float) -> list[str]:
     """Wait until nothing of `run_directory` runs; return what still does after `seconds`."""
     deadline = time.monotonic() + seconds

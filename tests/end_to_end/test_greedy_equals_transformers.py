@@ -29,7 +29,7 @@ pytestmark = pytest.mark.server
 VOCAB_SIZE = 512
 PROMPTS = 100
 NEW_TOKENS = 24
-START_SECONDS = 60
+START_SECONDS = 300
 SENTENCE = (
     "the wind from the west is gentle and warm over hills where zephyr met mistral at dawn "
     "42 tokens, please! naïve café 東京 🌬️ größer"

@@ -26,7 +26,7 @@ from launcher.server import TritonServer
 pytestmark = pytest.mark.server
 
 MODEL = load_catalog()["llama-2-70b"]
-START_SECONDS = 60
+START_SECONDS = 300
 NEW_TOKENS = 24
 LONG = 3000
 

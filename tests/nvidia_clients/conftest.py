@@ -9,7 +9,7 @@ from demo.export import CHECKPOINT
 from launcher.ports import free_ports
 from launcher.server import TritonServer
 
-START_SECONDS = 120
+START_SECONDS = 300
 
 
 @pytest.fixture(scope="session")

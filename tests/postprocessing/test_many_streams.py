@@ -15,7 +15,7 @@ from launcher.server import TritonServer
 
 pytestmark = pytest.mark.server
 
-START_SECONDS = 120
+START_SECONDS = 300
 NUM_STREAMS = 64
 NUM_TOKENS = 500
 

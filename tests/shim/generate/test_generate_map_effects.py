@@ -34,7 +34,7 @@ pytestmark = pytest.mark.server
 MODEL = "mistral-7b"
 VOCAB_SIZE = 30
 SEED_OF_A_VARIED_REPLY = 8
-START_SECONDS = 60
+START_SECONDS = 300
 PROMPT = "the wind from"
 GREEDY = {
     "max_new_tokens": 12,
@@ -217,6 +217,19 @@ def test_a_parameter_does_what_generate_does(served: Served, plain: list[int], n
     expected = served.text(**others | (case.options or parameter))
     assert served.reply(**others | parameter) == expected
     assert served.text(**others) != expected, "here it changes nothing"
+
+
+def test_a_reply_of_a_fixed_length_ends_at_none_of_several_ends(
+    served: Served, plain: list[int]
+) -> None:
+    ends = {"eos_token_id": [plain[7], plain[2]]}
+    fixed = GREEDY | ends | {"min_new_tokens": GREEDY["max_new_tokens"]}
+    assert served.reply(**fixed) == served.text(**fixed)
+    refused = served.http.post(
+        "/predict", json={"prompt": PROMPT, **GREEDY, **ends, "min_new_tokens": 3}
+    )
+    assert refused.status_code == 400
+    assert "send one in eos_token_id, or ask for exactly 3 tokens" in refused.json()["error"]
 
 
 @pytest.mark.parametrize(
