@@ -25,6 +25,10 @@ class ServerUnavailableError(ServiceError):
     """The server can not be reached, is starting or stopping, or went away in mid-reply."""
 
 
+class ServerBrokenError(ServerUnavailableError):
+    """A part of the server has died: it can be reached, and answers nothing until a new start."""
+
+
 class DeadlineExceededError(ServiceError):
     """The request took longer than it may; it was stopped."""
 

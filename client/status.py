@@ -8,6 +8,7 @@ from client.errors import (
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
+    ServerBrokenError,
     ServerBusyError,
     ServerUnavailableError,
     ServiceError,
@@ -18,6 +19,9 @@ from client.errors import (
 QUEUE_FULL = "Maximum queue size"
 # The reference engine lost a tensor parallel rank; it is on its way back.
 RANKS_RESTART = "all ranks start again"
+# Triton does not start the process of a Python model again, and goes on to say that it is ready
+# (triton-inference-server/python_backend, src/stub_launcher.cc).
+STAGE_DIED = re.compile(r"Stub process '[^']*' is not healthy")
 # What preprocessing and the reference engine begin a refusal with: Triton reports an error inside a
 # stream by its text alone.
 INVALID_REQUEST = "invalid request: "
@@ -58,4 +62,6 @@ def error_from_text(text: str) -> ServiceError:
         return ServerUnavailableError(text)
     if UNKNOWN_MODEL.search(text):
         return ModelNotFoundError(text)
+    if STAGE_DIED.search(text):
+        return ServerBrokenError(text)
     return GenerationFailedError(text)

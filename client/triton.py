@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_STOP_PERIOD_SECONDS = 0.025
 STOP_SECONDS = 10.0
-READY_TIMEOUT_SECONDS = 2.0
+READY_TIMEOUT_SECONDS = 5.0
 MAX_MESSAGE_BYTES = 2**31 - 1
 CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -170,6 +170,10 @@ class TritonClient:
     def end_streams(self, error: ServiceError) -> None:
         """End in `error` every stream that runs, its engine stopped, and every one to come."""
         self._end = error
+        self.fail_streams(error)
+
+    def fail_streams(self, error: ServiceError) -> None:
+        """End in `error` every stream that runs."""
         for responses in self._streams:
             responses.fail(error)
 

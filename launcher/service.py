@@ -16,7 +16,7 @@ from launcher.server import TritonServer
 
 SERVE = Path(__file__).parent.parent / "scripts" / "serve.py"
 MIB = 1 << 20
-TRITON_START_SECONDS = 120
+TRITON_START_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)

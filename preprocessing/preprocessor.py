@@ -106,12 +106,15 @@ class Preprocessor:
         if min_tokens := fewest_new_tokens(len(input_ids), budget, minima):
             sampling["min_tokens"] = min_tokens
         end_id, *other_end_ids = self._end_ids(request)
-        if other_end_ids and "min_tokens" in sampling:
-            raise InvalidRequestError(
-                f"the engine holds back one end id until there are {sampling['min_tokens']} "
-                f"tokens, but this reply may end at {[end_id, *other_end_ids]}; send one in end_ids"
-            )
         bias, banned = self._embedding_bias(request)
+        if other_end_ids and min_tokens:
+            if min_tokens < budget:
+                raise InvalidRequestError(
+                    f"the engine holds back one end id until there are {min_tokens} tokens, but "
+                    f"this reply may end at {[end_id, *other_end_ids]}; send one in end_ids, or "
+                    f"ask for exactly {min_tokens} tokens"
+                )
+            banned += other_end_ids  # from the first token to the last, as min_tokens bans end_id
         bad_words = [
             *self._bad_words(request, [end_id, *other_end_ids]),
             *([each] for each in banned),

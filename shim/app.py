@@ -17,6 +17,7 @@ from shim.formatting import Formatter
 from shim.gates.api_keys import ApiKeys, Authentication
 from shim.gates.deadline import Deadline
 from shim.gates.drain import Drain, Lifecycle
+from shim.gates.head import Head
 from shim.gates.rate_limit import RateLimit
 from shim.models import ServedModels
 from shim.openai import routes as openai_routes
@@ -72,6 +73,7 @@ class App(FastAPI):
     def _install_gates(self) -> None:
         """Put them before the routes; a request passes the last one first."""
         settings = self.settings
+        self.add_middleware(Head)
         self.add_middleware(Deadline, max_seconds=settings.max_request_seconds)
         self.add_middleware(
             RateLimit, per_minute=settings.rate_limit_per_minute, burst=settings.rate_limit_burst

@@ -3,12 +3,17 @@
 import json
 import math
 import re
+from collections import Counter
 from typing import Any, NoReturn
 
 from fastapi import HTTPException, Request
 
+from shim.generate.problems import MAX_QUOTED
+
 MAX_NESTING = 32
 MAX_NUMBER_DIGITS = 20  # the longest meant number is a 64-bit seed
+READ_ON_BYTES = 1 << 26
+"""Of a body that is too long: who is cut off while sending does not see why."""
 
 # A string that is not closed runs to the end; possessive, so that no body costs more than one pass.
 STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
@@ -37,8 +42,7 @@ async def read_json_object(request: Request, max_bytes: int) -> dict[str, Any]:
     """Read and parse the body of a request.
 
     Raises:
-        HTTPException: 413 as soon as the body is longer than `max_bytes`, 400 if it is no JSON
-            object.
+        HTTPException: 413 if the body is longer than `max_bytes`, 400 if it is no JSON object.
     """
     body = await _read_bytes(request, max_bytes)
     try:
@@ -48,11 +52,21 @@ async def read_json_object(request: Request, max_bytes: int) -> dict[str, Any]:
 
 
 async def _read_bytes(request: Request, max_bytes: int) -> bytes:
-    body = bytearray()
+    too_large = HTTPException(
+        413, f"The request body is larger than {max_bytes} bytes", {"connection": "close"}
+    )
+    is_asked_for = "expect" in request.headers
+    if is_asked_for and int(request.headers.get("content-length", 0)) > max_bytes:
+        raise too_large
+    body, size = bytearray(), 0
     async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise HTTPException(413, f"The request body is larger than {max_bytes} bytes")
+        size += len(chunk)
+        if size <= max_bytes:
+            body += chunk
+        elif size > READ_ON_BYTES:
+            break
+    if size > max_bytes:
+        raise too_large
     return bytes(body)
 
 
@@ -101,8 +115,21 @@ def _parse(text: str) -> Any:
 
 def _loads(text: str) -> Any:
     return json.loads(
-        text, parse_int=_parse_int, parse_float=_parse_float, parse_constant=_refuse_constant
+        text,
+        object_pairs_hook=_object,
+        parse_int=_parse_int,
+        parse_float=_parse_float,
+        parse_constant=_refuse_constant,
     )
+
+
+def _object(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(fields)
+    if len(value) < len(fields):  # and which of the two is meant, nobody knows
+        names = Counter(name for name, _ in fields)
+        name = next(name for name in names if names[name] > 1)
+        raise InvalidBodyError(f"the name '{name[:MAX_QUOTED]}' comes twice in one object")
+    return value
 
 
 def _parse_int(literal: str) -> int:

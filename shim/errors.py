@@ -20,7 +20,8 @@ from client import (
     ServerEndingError,
     ServiceError,
 )
-from shim.openai.errors import is_openai_path, openai_error
+from shim.generate.refusals import RefusedParameterError
+from shim.openai.errors import INVALID_VALUE, is_openai_path, openai_error
 
 ZEPHYR_PREFIX = "/zephyr/"
 RETRY_AFTER_SECONDS = "1"
@@ -43,9 +44,21 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 def error_reply(
-    request: Request, status: int, text: str, headers: dict[str, str] | None = None
+    request: Request,
+    status: int,
+    text: str,
+    headers: dict[str, str] | None = None,
+    parameter: str | None = None,
 ) -> JSONResponse:
-    """Return an error in the shape that clients of the requested path expect."""
+    """Return an error in the shape that clients of the requested path expect.
+
+    Args:
+        request: what it answers.
+        status: of the reply.
+        text: what is wrong.
+        headers: further ones.
+        parameter: the one that is wrong, for the shape that has a place for it.
+    """
     headers = dict(headers or {})
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         headers.setdefault("retry-after", RETRY_AFTER_SECONDS)
@@ -53,10 +66,15 @@ def error_reply(
     if path.startswith(ZEPHYR_PREFIX):
         return JSONResponse({"detail": text}, status, headers)
     if is_openai_path(path):
-        return JSONResponse(openai_error(status, text), status, headers)
-    headers["x-baseten-error-source"] = ERROR_SOURCE
-    headers["x-baseten-error-code"] = CLIENT_ERROR_CODE if status < 500 else SERVER_ERROR_CODE
-    return JSONResponse({"error": text}, status, headers)
+        code = INVALID_VALUE if parameter else None
+        return JSONResponse(openai_error(status, text, parameter, code), status, headers)
+    return JSONResponse({"error": text}, status, headers | truss_headers(status))
+
+
+def truss_headers(status: int) -> dict[str, str]:
+    """Return what the Truss server says of an error beside its text."""
+    code = CLIENT_ERROR_CODE if status < 500 else SERVER_ERROR_CODE
+    return {"x-baseten-error-source": ERROR_SOURCE, "x-baseten-error-code": code}
 
 
 def status_and_text(error: ServiceError, request_id: str | None) -> tuple[int, str]:
@@ -93,7 +111,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 async def _on_service_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServiceError)
     request_id = getattr(request.state, "request_id", None)
-    return error_reply(request, *status_and_text(error, request_id))
+    parameter = error.parameter if isinstance(error, RefusedParameterError) else None
+    return error_reply(request, *status_and_text(error, request_id), parameter=parameter)
 
 
 async def _on_client_gone(_request: Request, _error: Exception) -> Response:

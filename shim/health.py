@@ -1,10 +1,11 @@
 """Whether the shim lives, and whether its models are loaded."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
-from shim.errors import error_reply
+from shim.errors import error_reply, truss_headers
 from shim.models import ServedModels
+from shim.openai.errors import model_not_found
 from shim.openai.replies import model_object
 
 router = APIRouter(tags=["health"])
@@ -28,12 +29,20 @@ async def ready(request: Request) -> Response:
 
 
 @router.get("/v1/models/{model}")
-@router.get("/v1/models/{model}/loaded")
-async def model_ready(request: Request, model: str) -> Response:
-    """Answer 200 when one model is loaded, else 503, as the Truss server does.
+async def model_object_or_error(request: Request, model: str) -> Response:
+    """Do as `/loaded`; OpenAI's clients find their objects in the body.
 
-    OpenAI's clients find their model object in the body.
+    The Truss server has no reply to a model that it does not serve: its check takes any name.
     """
+    try:
+        return await model_loaded(request, model)
+    except HTTPException as error:
+        return model_not_found(str(error.detail), truss_headers(error.status_code))
+
+
+@router.get("/v1/models/{model}/loaded")
+async def model_loaded(request: Request, model: str) -> Response:
+    """Answer 200 when one model is loaded, else 503, as the Truss server does."""
     models: ServedModels = request.state.models
     served = models.of_request(request, model)
     if served.client.is_ready:

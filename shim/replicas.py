@@ -8,7 +8,17 @@ from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
-from client import GenerationRequest, ServerUnavailableError, ServiceError, TextChunk, TritonClient
+from client import (
+    GenerationRequest,
+    ServerBrokenError,
+    ServerUnavailableError,
+    ServiceError,
+    TextChunk,
+    TritonClient,
+    gather,
+)
+
+PROBE_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -20,15 +30,38 @@ class Replica:
     address: str
     clients: dict[str, TritonClient]
     is_healthy: bool = False
+    is_broken: bool = False
+    """Whether it says that it is ready, and is not."""
     running: int = 0
 
     async def check(self) -> bool:
         """Ask whether it serves every ensemble; returns whether that has changed."""
         was_healthy = self.is_healthy
-        self.is_healthy = all(
+        is_ready = all(
             await asyncio.gather(*(client.is_ready() for client in self.clients.values()))
         )
+        self.is_broken = self.is_broken and is_ready and not await self._answers()
+        self.is_healthy = is_ready and not self.is_broken
         return self.is_healthy != was_healthy
+
+    async def _answers(self) -> bool:
+        """Whether it runs the shortest request there is."""
+        try:
+            for client in self.clients.values():
+                request = GenerationRequest(text_input="Hi", max_tokens=1)
+                await gather(client.stream(request, timeout=PROBE_SECONDS))
+        except ServiceError:
+            return False
+        return True
+
+    def lose(self, error: ServerUnavailableError) -> None:
+        """Note that it could not run a request; ends the others if they can not run either."""
+        self.is_healthy = False
+        if isinstance(error, ServerBrokenError) and not self.is_broken:
+            self.is_broken = True
+            logger.error("Triton at %s must be started again: %s", self.address, error)
+            for client in self.clients.values():
+                client.fail_streams(error)
 
 
 class Replicas:
@@ -92,6 +125,7 @@ class Replicas:
             is_begun = False
             replica.running += 1
             try:
+                await self._require_health(replica)
                 chunks = replica.clients[ensemble].stream(request, timeout=seconds, headers=headers)
                 async with aclosing(chunks):
                     async for chunk in chunks:
@@ -99,7 +133,8 @@ class Replicas:
                         yield chunk
                 return
             except ServerUnavailableError as error:
-                self._mark_lost(replica)
+                replica.lose(error)
+                self._gauge.labels(replica.address).set(False)
                 if is_begun or replica is order[-1]:
                     raise
                 logger.warning("%s: %s; trying another Triton", replica.address, error)
@@ -117,6 +152,11 @@ class Replicas:
     def _by_load(self) -> list[Replica]:
         return sorted(self._replicas, key=lambda each: (not each.is_healthy, each.running))
 
-    def _mark_lost(self, replica: Replica) -> None:
-        replica.is_healthy = False
-        self._gauge.labels(replica.address).set(False)
+    async def _require_health(self, replica: Replica) -> None:
+        """Ask one that was not ready; a request to one that is frozen would wait for ever."""
+        if replica.is_broken:
+            raise ServerBrokenError("it must be started again")
+        if not replica.is_healthy:
+            await self._check(replica)
+            if not replica.is_healthy:
+                raise ServerUnavailableError("it is not ready")

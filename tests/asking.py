@@ -5,7 +5,12 @@ from typing import Any, Protocol
 from client import Completion
 
 QUESTION: Any = [{"role": "user", "content": "What is a zephyr?"}]
-LONG: dict[str, Any] = {"messages": QUESTION, "max_new_tokens": 3500, "min_new_tokens": 3500}
+TOKENS = 3500
+LONG: dict[str, Any] = {
+    "messages": QUESTION,
+    "max_new_tokens": TOKENS,
+    "min_new_tokens": TOKENS,
+}
 """A body for the predict routes; its reply takes longer than a test that leaves it."""
 
 

@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from serving import serve_shim
+from hypothesis import HealthCheck, settings
+from serving import serve_shim, wait_until_ready
 
 from build_engines.assemble import COMMITTED
 from launcher.server import TritonServer
@@ -12,6 +13,11 @@ from launcher.service import running_triton
 
 # As the reference engine asks for; some tests import torch before they import the engine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+# How long an example takes is the machine's business.
+settings.register_profile("aeolus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("aeolus")
 
 
 @pytest.fixture(scope="session")
@@ -25,4 +31,5 @@ def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
 def shim_url(triton: TritonServer) -> Iterator[str]:
     """Base URL of the shim in front of `triton`, with all five models."""
     with serve_shim(triton.grpc_address) as url:
+        wait_until_ready(url)
         yield url

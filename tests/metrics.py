@@ -1,12 +1,14 @@
 """Metrics of the servers as a test reads them."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from launcher.metrics import ENGINE_REQUESTS, read_metrics
 from launcher.server import TritonServer
 
-SECONDS = 5.0
-"""More than a busy machine needs, less than the longest requests of the tests run."""
+SECONDS = 120.0
+"""More than the longest requests of the tests run, wherever that may be."""
 
 
 def metric(url: str, name: str, **labels: str) -> float:
@@ -22,6 +24,26 @@ def metric(url: str, name: str, **labels: str) -> float:
 def active_requests(triton: TritonServer) -> int:
     """Requests that the engine runs or holds in its queue."""
     return int(metric(triton.metrics_url, ENGINE_REQUESTS, request_type="active"))
+
+
+def steps(triton: TritonServer) -> int:
+    """Steps that the engine has made, each of one token for every request that runs."""
+    family = "nv_trt_llm_general_metrics"
+    return int(metric(triton.metrics_url, family, general_type="iteration_counter"))
+
+
+@contextmanager
+def stopped_before(triton: TritonServer, tokens: int) -> Iterator[None]:
+    """Check that what begins inside leaves an idle engine well before `tokens` of a request.
+
+    The engine's own steps tell, and no clock: how fast it is does not matter.
+    """
+    wait_for_active_requests(triton, 0)
+    before = steps(triton)
+    yield
+    wait_for_active_requests(triton, 0)
+    made = steps(triton) - before
+    assert made < 0.9 * tokens, f"the engine went on for {made} steps"
 
 
 def wait_for_active_requests(triton: TritonServer, count: int, seconds: float = SECONDS) -> None:

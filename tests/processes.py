@@ -19,6 +19,12 @@ def processes_of(run_directory: Path) -> list[Process]:
     ]
 
 
+def stub_of(run_directory: Path, model: str) -> int:
+    """Return the process that runs a Python model of the tritonserver of `run_directory`."""
+    (stub,) = (each.pid for each in processes_of(run_directory) if each.name == model)
+    return stub
+
+
 def left_after(run_directory: Path, seconds: float) -> list[Process]:
     """Wait until nothing of `run_directory` runs; return what still does after `seconds`."""
     deadline = time.monotonic() + seconds

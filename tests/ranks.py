@@ -22,7 +22,7 @@ def the_follower_of(leader: int) -> int:
     return follower
 
 
-def has_ended(process: int, seconds: float = 10) -> bool:
+def has_ended(process: int, seconds: float = 60) -> bool:
     """Wait until a process is gone."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

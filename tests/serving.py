@@ -13,7 +13,7 @@ from shim.app import create_app
 from shim.server import ShimServer
 from shim.settings import Settings
 
-START_SECONDS = 10
+START_SECONDS = 60
 DEFAULT_MODEL = "stablelm-zephyr-3b"
 
 
@@ -62,6 +62,6 @@ def shim_server(
 def wait_until_ready(shim_url: str, seconds: float = START_SECONDS) -> None:
     """Wait until the shim has found a Triton that is ready."""
     deadline = time.monotonic() + seconds
-    while httpx.get(f"{shim_url}/health/ready").status_code != 200:
+    while httpx.get(f"{shim_url}/health/ready", timeout=seconds).status_code != 200:
         assert time.monotonic() < deadline, "the shim is not ready"
         time.sleep(0.05)

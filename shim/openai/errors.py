@@ -9,6 +9,7 @@ from shim.generate.problems import InvalidParametersError
 
 OPENAI_PREFIX = "/v1/"
 TRUSS_PREFIX = "/v1/models/"
+INVALID_VALUE = "invalid_value"
 
 
 def is_openai_path(path: str) -> bool:
@@ -40,10 +41,10 @@ def openai_error(
 def invalid_parameters(error: InvalidParametersError) -> JSONResponse:
     """Return the refusal of parameters, which names the first one that is wrong."""
     first = error.problems[0]
-    code = "unknown_parameter" if first.is_unknown else "invalid_value"
+    code = "unknown_parameter" if first.is_unknown else INVALID_VALUE
     return JSONResponse(openai_error(400, str(error.detail), first.parameter, code), 400)
 
 
-def model_not_found(text: str) -> JSONResponse:
+def model_not_found(text: str, headers: dict[str, str] | None = None) -> JSONResponse:
     """Return that there is no such model."""
-    return JSONResponse(openai_error(404, text, "model", "model_not_found"), 404)
+    return JSONResponse(openai_error(404, text, "model", "model_not_found"), 404, headers)

@@ -7,6 +7,7 @@ from client.errors import (
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
+    ServerBrokenError,
     ServerBusyError,
     ServerUnavailableError,
     ServiceError,
@@ -35,6 +36,11 @@ QUEUE_FULL = "Maximum queue size of 256 has been reached, please try again later
             ServerUnavailableError,
         ),
         (grpc.StatusCode.INTERNAL, "out of memory", GenerationFailedError),
+        (
+            grpc.StatusCode.INTERNAL,
+            "Stub process 'preprocessing_0_0' is not healthy.",
+            ServerBrokenError,
+        ),
     ],
 )
 def test_a_status_becomes_the_fitting_error(

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 from asking import QUESTION
-from metrics import wait_for_active_requests
+from metrics import stopped_before, wait_for_active_requests
 
 from client import (
     GenerationRequest,
@@ -29,6 +29,8 @@ from launcher.server import TritonServer
 pytestmark = pytest.mark.server
 
 T = TypeVar("T")
+TOKENS = 3500
+COUNTED_SECONDS = 60
 
 
 @asynccontextmanager
@@ -59,7 +61,7 @@ async def chunks_of(client: TritonClient, request: GenerationRequest) -> list[Te
 
 def test_a_stream_comes_in_pieces_and_ends_with_its_reason(triton: TritonServer) -> None:
     chunks = with_client(triton, lambda client: chunks_of(client, question(stream=True)))
-    assert len(chunks) > 3
+    assert len(chunks) > 2
     assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     assert chunks[-1].finish_reason == "stop"
     assert "breeze" in "".join(chunk.text for chunk in chunks)
@@ -96,7 +98,7 @@ def test_a_reader_slower_than_the_engine_gets_all_of_it_in_fewer_chunks(
             async for chunk in chunks:
                 slow.append(chunk)
                 if len(slow) == 1:
-                    await asyncio.to_thread(wait_for_active_requests, triton, 0, 30)
+                    await asyncio.to_thread(wait_for_active_requests, triton, 0)
                     await asyncio.sleep(0.5)
         return fast, slow
 
@@ -199,7 +201,7 @@ def test_streams_with_one_request_id_after_each_other_do_not_mix(triton: TritonS
 
 
 def long_question() -> GenerationRequest:
-    return question(max_tokens=3500, min_tokens=3500, stream=True)
+    return question(max_tokens=TOKENS, min_tokens=TOKENS, stream=True)
 
 
 def test_closing_a_stream_stops_the_engine(triton: TritonServer) -> None:
@@ -207,9 +209,9 @@ def test_closing_a_stream_stops_the_engine(triton: TritonServer) -> None:
         async with aclosing(client.stream(long_question())) as chunks:
             async for _ in chunks:
                 break
-        await asyncio.to_thread(wait_for_active_requests, triton, 0)
 
-    with_client(triton, leave)
+    with stopped_before(triton, TOKENS):
+        with_client(triton, leave)
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.005, 0.05, 0.5])
@@ -222,9 +224,9 @@ def test_cancelling_a_task_at_any_time_stops_the_engine(triton: TritonServer, de
         with pytest.raises(asyncio.CancelledError):
             await task
         await asyncio.sleep(0.3)  # a request on its way may not have reached the engine before
-        await asyncio.to_thread(wait_for_active_requests, triton, 0)
 
-    with_client(triton, leave)
+    with stopped_before(triton, TOKENS):
+        with_client(triton, leave)
 
 
 @pytest.mark.parametrize(
@@ -268,16 +270,22 @@ def test_leaving_leaves_no_inference_behind_in_any_model(triton: TritonServer) -
                 async for _ in chunks:
                     break
 
-    before = completed_requests(triton)
+    before = settled_requests(triton)
     with_client(triton, leave)
-    # Triton counts a request a moment after its last response is out.
-    deadline = time.monotonic() + 10
-    while completed_requests(triton)["ensemble"] < before["ensemble"] + 5:
-        assert time.monotonic() < deadline, "an inference is left behind"
-        time.sleep(0.01)
-    after = completed_requests(triton)
-    assert after["ensemble"] - before["ensemble"] == 5
-    assert after["preprocessing"] - before["preprocessing"] == 5
+    # Triton counts a request a moment after its last response is out, each model by itself.
+    deadline = time.monotonic() + COUNTED_SECONDS
+    for model in ("ensemble", "preprocessing"):
+        while completed_requests(triton)[model] < before[model] + 5:
+            assert time.monotonic() < deadline, f"an inference of {model} is left behind"
+            time.sleep(0.01)
+
+
+def settled_requests(triton: TritonServer) -> dict[str, int]:
+    """Return the same once the requests of the tests before are counted, too."""
+    counts: dict[str, int] = {}
+    while counts != (counts := completed_requests(triton)):
+        time.sleep(0.5)
+    return counts
 
 
 def completed_requests(triton: TritonServer) -> dict[str, int]:

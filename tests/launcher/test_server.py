@@ -16,7 +16,7 @@ from launcher.server import TritonServer, TritonStartError
 
 pytestmark = pytest.mark.server
 
-START_SECONDS = 60
+START_SECONDS = 300
 CONFIG = """
 name: "echo"
 backend: "python"
@@ -89,9 +89,9 @@ def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
     repository = make_repository(tmp_path / "models", "import time; time.sleep(30)")
     with TritonServer(repository, tmp_path / "run", free_ports()) as server:
         waits: list[float] = []
-        with pytest.raises(TritonStartError, match="not ready after 2 s"):
-            server.wait_until_ready(2, waits.append)
-        assert len(waits) == 1
+        with pytest.raises(TritonStartError, match="not ready after 3 s"):
+            server.wait_until_ready(3, waits.append)
+        assert 1 <= len(waits) <= 3
     assert processes_of(tmp_path / "run") == []
 
 
@@ -105,7 +105,7 @@ def test_the_server_does_not_outlive_a_killed_parent(tmp_path: Path, kill: signa
         "from launcher.server import TritonServer\n"
         "server = TritonServer(Path(sys.argv[1]), Path(sys.argv[2]), free_ports())\n"
         "server.start()\n"
-        "server.wait_until_ready(60)\n"
+        "server.wait_until_ready(300)\n"
         "print('ready', flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -116,4 +116,4 @@ def test_the_server_does_not_outlive_a_killed_parent(tmp_path: Path, kill: signa
         assert parent.stdout is not None
         assert parent.stdout.readline() == b"ready\n"
         parent.send_signal(kill)
-    assert left_after(tmp_path / "run", 20) == []
+    assert left_after(tmp_path / "run", 120) == []

@@ -50,7 +50,7 @@ def test_the_chunks_of_a_stream_join_to_the_whole_reply(
     triton: TritonServer, expected: str
 ) -> None:
     chunks = texts_of(stream(triton, call(inputs(streaming=True))))
-    assert len(chunks) > 3
+    assert len(chunks) > 1
     assert QUESTION + "".join(chunks) == expected
 
 

@@ -77,7 +77,7 @@ def test_pieces_of_random_tokens_are_the_text_of_all(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=40), data=st.data())
 def test_pieces_of_any_text_are_that_text(
     families: dict[str, Family], name: str, text: str, data: st.DataObject

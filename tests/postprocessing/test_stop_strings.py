@@ -20,7 +20,7 @@ def cut(text: str, stop: list[str]) -> tuple[str, str | None]:
     return text, None
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(stop=STOPS, chunks=CHUNKS)
 def test_any_chunks_give_the_text_before_the_first_stop_string(
     stop: list[str], chunks: list[str]
@@ -30,7 +30,7 @@ def test_any_chunks_give_the_text_before_the_first_stop_string(
     assert (text + stops.at_end(""), stops.matched) == cut("".join(chunks), stop)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(stop=STOPS, chunks=CHUNKS)
 def test_only_what_may_become_a_stop_string_is_held_back(
     stop: list[str], chunks: list[str]

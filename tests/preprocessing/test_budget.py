@@ -117,3 +117,9 @@ def test_the_engine_is_told_one_minimum(chat: Preprocessor) -> None:
     assert prepare(chat, **request, parameters=one_end_id).sampling == {"min_tokens": 4}
     with pytest.raises(InvalidRequestError, match=r"may end at \[0, 7\]; send one in end_ids"):
         prepare(chat, **request)
+
+
+def test_a_reply_of_a_fixed_length_has_none_of_its_end_ids(chat: Preprocessor) -> None:
+    prepared = prepare(chat, max_tokens=9, input_ids=[5, 6], sampling={"min_tokens": 9})
+    assert (prepared.end_id, prepared.sampling) == (0, {"min_tokens": 9})
+    assert prepared.bad_words == [[7]]

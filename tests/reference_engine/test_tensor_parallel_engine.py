@@ -29,7 +29,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A Mistral with a sliding window, whose ranks give each other up after a few seconds."""
     checkpoint = make_mistral(tmp_path_factory.mktemp("mistral"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collectives, "TIMEOUT_SECONDS", 3)
+        patch.setattr(collectives, "TIMEOUT_SECONDS", 10)
         engine = ReferenceEngine(
             checkpoint,
             max_batch_size=SLOTS,

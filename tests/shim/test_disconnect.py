@@ -1,12 +1,11 @@
 """A client that leaves stops the engine."""
 
-from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
-from asking import LONG
-from metrics import wait_for_active_requests
+from asking import LONG, TOKENS
+from metrics import stopped_before, wait_for_active_requests
 
 from launcher.server import TritonServer
 
@@ -17,19 +16,20 @@ pytestmark = pytest.mark.server
 def test_leaving_a_stream_stops_the_engine(
     shim_url: str, triton: TritonServer, accept: str
 ) -> None:
-    wait_for_active_requests(triton, 0)
-    with httpx.stream(
-        "POST",
-        f"{shim_url}/predict",
-        json={**LONG, "stream": True},
-        headers={"accept": accept},
-        timeout=60,
-    ) as reply:
+    with (
+        stopped_before(triton, TOKENS),
+        httpx.stream(
+            "POST",
+            f"{shim_url}/predict",
+            json={**LONG, "stream": True},
+            headers={"accept": accept},
+            timeout=60,
+        ) as reply,
+    ):
         assert reply.status_code == 200
         received = reply.iter_raw()  # kept: without it the connection is closed
         assert next(received)
         wait_for_active_requests(triton, 1)
-    wait_for_active_requests(triton, 0)
 
 
 @pytest.mark.parametrize(
@@ -39,21 +39,22 @@ def test_leaving_a_stream_stops_the_engine(
 def test_leaving_a_plain_request_stops_the_engine(
     shim_url: str, triton: TritonServer, body: dict[str, Any], accept: str
 ) -> None:
-    wait_for_active_requests(triton, 0)
-    with pytest.raises(httpx.ReadTimeout):
+    with stopped_before(triton, TOKENS), pytest.raises(httpx.ReadTimeout):
         httpx.post(
             f"{shim_url}/predict",
             json={**LONG, **body},
             headers={"accept": accept},
-            timeout=httpx.Timeout(30, read=0.5),
+            timeout=httpx.Timeout(60, read=0.5),
         )
-    wait_for_active_requests(triton, 0)
 
 
 def test_who_stays_is_not_disturbed_by_who_leaves(shim_url: str, triton: TritonServer) -> None:
     short = {**LONG, "max_new_tokens": 100, "min_new_tokens": 100, "do_sample": False}
     alone = httpx.post(f"{shim_url}/predict", json=short, timeout=60).text
-    with httpx.stream("POST", f"{shim_url}/predict", json=short, timeout=60) as stays:
+    with (
+        stopped_before(triton, TOKENS),
+        httpx.stream("POST", f"{shim_url}/predict", json=short, timeout=60) as stays,
+    ):
         assert stays.status_code == 200
         kept = stays.iter_text()
         text = next(kept)
@@ -61,32 +62,35 @@ def test_who_stays_is_not_disturbed_by_who_leaves(shim_url: str, triton: TritonS
             next(leaves.iter_raw())
         text += "".join(kept)
     assert text == alone
-    wait_for_active_requests(triton, 0)
 
 
-@pytest.mark.parametrize("stream", [True, False])
-def test_leaving_several_sequences_stops_them_all(
-    shim_url: str, triton: TritonServer, stream: bool
-) -> None:
-    wait_for_active_requests(triton, 0)
-    body = {
-        "model": "zephyr-7b-beta",
-        "messages": LONG["messages"],
-        "max_tokens": 3500,
-        "min_new_tokens": 3500,
-        "n": 3,
-        "stream": stream,
-    }
+THREE = {
+    "model": "zephyr-7b-beta",
+    "messages": LONG["messages"],
+    "max_tokens": TOKENS,
+    "min_new_tokens": TOKENS,
+    "n": 3,
+}
+
+
+def test_leaving_several_streams_stops_them_all(shim_url: str, triton: TritonServer) -> None:
     with (
-        suppress(httpx.ReadTimeout),
+        stopped_before(triton, TOKENS),
         httpx.stream(
-            "POST",
-            f"{shim_url}/v1/chat/completions",
-            json=body,
-            timeout=httpx.Timeout(30, read=0.5),
+            "POST", f"{shim_url}/v1/chat/completions", json={**THREE, "stream": True}, timeout=60
         ) as reply,
     ):
         received = reply.iter_raw()
         assert next(received)
         wait_for_active_requests(triton, 3)
-    wait_for_active_requests(triton, 0)
+
+
+def test_leaving_several_plain_sequences_stops_them_all(
+    shim_url: str, triton: TritonServer
+) -> None:
+    with stopped_before(triton, TOKENS), pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{shim_url}/v1/chat/completions",
+            json=THREE,
+            timeout=httpx.Timeout(60, read=0.5),
+        )

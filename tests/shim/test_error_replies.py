@@ -193,6 +193,13 @@ def test_an_unknown_model_is_not_found(
     assert reply.json()["error"].startswith("Model 'gpt-2' is not served here; served: llama-2-70b")
 
 
+def test_a_long_name_of_an_unknown_model_is_cut(shim: TestClient) -> None:
+    body = {"model": "m" * 5000, "prompt": "hi"}
+    message = shim.post("/v1/completions", json=body).json()["error"]["message"]
+    assert message.startswith(f"Model '{'m' * 40}...' is not served here")
+    assert len(message) < 500
+
+
 @pytest.mark.parametrize("route", PREDICT_ROUTES)
 @pytest.mark.parametrize("body", [{"prompt": "hi"}, {"prompt": "hi", "stream": True}])
 @pytest.mark.parametrize("accept", ["*/*", "application/json", "text/event-stream"])

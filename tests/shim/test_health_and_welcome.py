@@ -24,11 +24,19 @@ def test_nothing_is_ready_without_triton(shim: TestClient, path: str, text: str)
     assert reply.headers["retry-after"] == "1"
 
 
-@pytest.mark.parametrize("path", ["/v1/models/gpt-2", "/v1/models/gpt-2/loaded"])
-def test_an_unknown_model_is_never_ready(shim: TestClient, path: str) -> None:
-    reply = shim.get(path)
+def test_an_unknown_model_is_never_loaded(shim: TestClient) -> None:
+    reply = shim.get("/v1/models/gpt-2/loaded")
     assert reply.status_code == 404
     assert reply.json()["error"].startswith("Model 'gpt-2' is not served here")
+
+
+def test_openais_clients_are_told_of_an_unknown_model_in_their_form(shim: TestClient) -> None:
+    reply = shim.get("/v1/models/gpt-2")
+    assert reply.status_code == 404
+    error = reply.json()["error"]
+    assert error["message"].startswith("Model 'gpt-2' is not served here")
+    assert (error["param"], error["code"]) == ("model", "model_not_found")
+    assert reply.headers["x-baseten-error-code"] == "700"
 
 
 def test_the_welcome_page_lists_models_and_routes(shim: TestClient) -> None:

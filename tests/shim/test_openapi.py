@@ -31,7 +31,6 @@ def test_no_request_fails_or_gets_an_undocumented_status(
 def try_out(cases: Any) -> None:
     @settings(
         max_examples=8,
-        deadline=None,
         derandomize=True,
         database=None,
         suppress_health_check=list(HealthCheck),

@@ -182,9 +182,9 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(shim_url: str
 
 
 def test_models_are_ready(shim_url: str) -> None:
-    assert httpx.get(f"{shim_url}/health/ready").status_code == 200
+    assert httpx.get(f"{shim_url}/health/ready", timeout=TIMEOUT).status_code == 200
     for path in ("/v1/models/mistral-7b", "/v1/models/model", "/v1/models/mistral-7b/loaded"):
-        reply = httpx.get(shim_url + path)
+        reply = httpx.get(shim_url + path, timeout=TIMEOUT)
         assert reply.status_code == 200
         assert reply.json()["object"] == "model"
 

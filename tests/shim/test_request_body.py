@@ -54,6 +54,14 @@ def test_no_body_raises_anything_else(body: bytes) -> None:
         assert isinstance(parse_json_object(body), dict)
 
 
+@pytest.mark.parametrize(
+    "body", ['{"top_p": 1, "seed": 2, "top_p": 1}', '{"messages": [{"top_p": 1, "top_p": 2}],}']
+)
+def test_a_name_that_comes_twice_is_refused(body: str) -> None:
+    with pytest.raises(InvalidBodyError, match="the name 'top_p' comes twice in one object"):
+        parse_json_object(body.encode())
+
+
 def test_the_zephyr_readmes_payload_is_read() -> None:
     body = b'{\n  "user_message": "string",\n  "top_p": 0.95,\n}\n'
     assert parse_json_object(body) == {"user_message": "string", "top_p": 0.95}

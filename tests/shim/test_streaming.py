@@ -67,9 +67,10 @@ def chunks(shim_url: str, prompt: str, **parameters: Any) -> list[tuple[float, b
 
 def test_the_first_chunk_comes_before_the_generation_ends(shim_url: str) -> None:
     started = time.monotonic()
-    times = [at for at, _ in chunks(shim_url, PROMPTS[0], min_new_tokens=200, max_new_tokens=200)]
+    length = {"min_new_tokens": 1000, "max_new_tokens": 1000}
+    times = [at for at, _ in chunks(shim_url, PROMPTS[0], **length)]
     first, last = times[0] - started, times[-1] - started
-    assert len(times) > 20
+    assert len(times) > 3
     assert first < last / 2
 
 

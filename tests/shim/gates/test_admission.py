@@ -73,7 +73,7 @@ def test_who_leaves_while_waiting_gives_its_turn_to_the_next(at_its_turn: bool) 
             await asyncio.sleep(0)  # the place is handed over, and not taken yet
         second.cancel()
         releases[2].set()
-        await asyncio.wait({first, second, third}, timeout=1)
+        await asyncio.wait({first, second, third}, timeout=30)
         assert second.cancelled()
         assert (order, value(running), value(waiting)) == ([0, 2], 0, 0)
         async with places.place(None):

@@ -216,6 +216,19 @@ def test_a_parameter_does_what_generate_does(served: Served, plain: list[int], n
     assert served.text(**others) != expected, "here it changes nothing"
 
 
+def test_a_reply_of_a_fixed_length_ends_at_none_of_several_ends(
+    served: Served, plain: list[int]
+) -> None:
+    ends = {"eos_token_id": [plain[7], plain[2]]}
+    fixed = GREEDY | ends | {"min_new_tokens": GREEDY["max_new_tokens"]}
+    assert served.reply(**fixed) == served.text(**fixed)
+    refused = served.http.post(
+        "/predict", json={"prompt": PROMPT, **GREEDY, **ends, "min_new_tokens": 3}
+    )
+    assert refused.status_code == 400
+    assert "send one in eos_token_id, or ask for exactly 3 tokens" in refused.json()["error"]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("do_sample", True), ("temperature", 0.6), ("top_k", 6), ("top_p", 0.7)],
