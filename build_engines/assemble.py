@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from build_engines.engine_config import EngineConfig, EngineError, check_engine
+from build_engines.engine_checks import check_engine
+from build_engines.engine_config import EngineConfig, EngineError
 from build_engines.engine_step import EngineFiles, drop_undeclared_inputs, tensorrt_llm_step
 from build_engines.huggingface_config import HuggingFaceConfig, read_huggingface_config
 from build_engines.partial_directory import partial_directory

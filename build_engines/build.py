@@ -9,13 +9,8 @@ from build_engines.command import (
     modelopt_export_command,
     trtllm_build_command,
 )
-from build_engines.engine_config import (
-    EngineConfig,
-    EngineError,
-    PretrainedConfig,
-    check_checkpoint,
-    check_engine,
-)
+from build_engines.engine_checks import check_checkpoint, check_engine
+from build_engines.engine_config import EngineConfig, EngineError, PretrainedConfig
 from build_engines.huggingface_config import read_huggingface_config
 from build_engines.partial_directory import partial_directory
 from build_engines.plan import make_plan

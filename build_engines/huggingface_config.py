@@ -15,6 +15,8 @@ from pydantic import (
     model_validator,
 )
 
+from catalog import field_problems
+
 DEFAULT_THETA = 10000.0
 
 
@@ -120,12 +122,8 @@ def read_huggingface_config(checkpoint: Path) -> HuggingFaceConfig:
             f"{path}: {error.strerror}; give the directory of a Hugging Face checkpoint"
         ) from error
     except ValidationError as error:
-        reasons = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
-            for each in error.errors()
-        )
-        raise CheckpointError(f"{path}: not a checkpoint that can be converted: {reasons}") from (
-            error
-        )
+        raise CheckpointError(
+            f"{path}: not a checkpoint that can be converted: {field_problems(error)}"
+        ) from error
     except ValueError as error:
         raise CheckpointError(f"{path}: no JSON: {error}") from error

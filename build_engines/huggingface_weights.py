@@ -1,7 +1,6 @@
 """The weights of a Hugging Face checkpoint: safetensors or PyTorch files, one or many."""
 
 import json
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -28,11 +27,6 @@ class StoredTensor:
     shape: tuple[int, ...]
     read: Callable[[], NDArray[Any]]
     """Maps the tensor's file; memory holds what was touched until the array is dropped."""
-
-    @property
-    def num_elements(self) -> int:
-        """How many numbers it holds."""
-        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

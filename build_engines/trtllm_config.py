@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from build_engines.rotary import WIDTH_MULTIPLE
+from catalog import field_problems
 
 CONFIG_NAME = "config.json"
 
@@ -179,11 +180,7 @@ def parse_trtllm_config(content: dict[str, Any]) -> LlamaConfig | GptConfig:
     try:
         return _ADAPTER.validate_python(content)
     except ValidationError as error:
-        reasons = (
-            f"{'.'.join(map(str, each['loc'][1:])) or 'the file'}: {each['msg']}"
-            for each in error.errors()
-        )
-        raise TrtllmConfigError("; ".join(reasons)) from error
+        raise TrtllmConfigError(field_problems(error, skipped=1)) from error
 
 
 def read_trtllm_config(directory: Path) -> LlamaConfig | GptConfig:

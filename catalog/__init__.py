@@ -1,6 +1,7 @@
 """What is known of each served model: one TOML file a model, read through `catalog.load`."""
 
 from catalog.load import CatalogError, load_catalog, load_model
+from catalog.problems import field_problems
 from catalog.schema import (
     TENSORRT_LLM_VERSION,
     EnginePlan,
@@ -20,6 +21,7 @@ __all__ = [
     "PredictApi",
     "Shape",
     "ZephyrApp",
+    "field_problems",
     "load_catalog",
     "load_model",
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from catalog.problems import field_problems
 from catalog.schema import ModelEntry
 
 CATALOG_DIRECTORY = Path(__file__).parent
@@ -27,11 +28,7 @@ def load_model(path: Path) -> ModelEntry:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise CatalogError(f"{path}: {error}") from error
     except ValidationError as error:
-        reasons = "; ".join(
-            f"{'.'.join(map(str, each['loc'])) or 'the file'}: {each['msg']}"
-            for each in error.errors()
-        )
-        raise CatalogError(f"{path}: {reasons}") from error
+        raise CatalogError(f"{path}: {field_problems(error)}") from error
     if entry.name != path.stem:
         raise CatalogError(f"{path}: name: is '{entry.name}' but must equal the file's name")
     return entry

@@ -12,39 +12,25 @@ import contextlib
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import aiohttp
 import numpy as np
 
 from launcher.ports import free_ports
 from launcher.service import running_service
+from scripts.traffic.closed_loop import Measurement, closed_loop
+from scripts.traffic.predict import greedy_stream_of, open_session, predict_stream
 
 PROMPT = "The keeper of the winds opened the bag, and "
 TOKENIZER = Path("demo/checkpoint")
 LOG = Path(".run/bench_serving/shim.log")
+PLAIN_SERVER = Path(__file__).with_name("plain_server.py")
 START_SECONDS = 60.0
-
-
-@dataclass(slots=True)
-class Measurement:
-    """A row of the table; times in seconds."""
-
-    tokens_per_second: float = 0.0
-    first_chunk: list[float] = field(default_factory=list)
-
-    @property
-    def ttft(self) -> float:
-        """The median time to the first chunk."""
-        return float(np.median(self.first_chunk))
 
 
 def make_checkpoint(directory: Path) -> None:
@@ -74,46 +60,13 @@ def make_checkpoint(directory: Path) -> None:
     tokenizer.save_pretrained(directory)
 
 
-def run_plain_server(directory: Path, port: int, dtype: str) -> None:
-    """Serve POST /predict until killed."""
-    import uvicorn
-    from fastapi import FastAPI
-    from fastapi.responses import StreamingResponse
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TextIteratorStreamer
-
-    tokenizer = AutoTokenizer.from_pretrained(directory)
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype).eval()
-    one_at_a_time = threading.Lock()
-    app = FastAPI()
-
-    @app.post("/predict")
-    def predict(body: dict[str, Any]) -> StreamingResponse:
-        options = {key: body[key] for key in ("do_sample", "max_new_tokens", "min_new_tokens")}
-
-        def chunks() -> Iterator[str]:
-            inputs = tokenizer(body["prompt"], return_tensors="pt")
-            streamer = TextIteratorStreamer(tokenizer, skip_prompt=True)
-            with one_at_a_time:
-                thread = threading.Thread(
-                    target=model.generate,
-                    kwargs={**inputs, **options, "streamer": streamer, "pad_token_id": 0},
-                )
-                thread.start()
-                yield from streamer
-                thread.join()
-
-        return StreamingResponse(chunks(), media_type="text/plain")
-
-    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
-
-
 @contextlib.contextmanager
 def plain_server(directory: Path, dtype: str) -> Iterator[str]:
     """Run the plain server; yields its URL."""
     port = free_ports().http
     command = [
-        *(sys.executable, __file__, "--plain-server", str(directory), "--port", str(port)),
-        *("--dtype", dtype),
+        *(sys.executable, str(PLAIN_SERVER), str(directory)),
+        *("--port", str(port), "--dtype", dtype),
     ]
     with subprocess.Popen(command) as server:  # noqa: S603
         url = f"http://127.0.0.1:{port}"
@@ -132,34 +85,11 @@ def our_server(directory: Path, dtype: str) -> Iterator[str]:
         yield service.url
 
 
-async def measure(url: str, concurrency: int, requests: int, tokens: int) -> Measurement:
-    """Run `requests` streams of `tokens` tokens, `concurrency` at a time."""
-    result = Measurement()
-    remaining = iter(range(requests))
-    body = {
-        "prompt": PROMPT,
-        "stream": True,
-        "do_sample": False,
-        "max_new_tokens": tokens,
-        "min_new_tokens": tokens,
-    }
-    timeout = aiohttp.ClientTimeout(total=None)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
-
-        async def user() -> None:
-            for _ in remaining:
-                before = time.perf_counter()
-                async with session.post(f"{url}/predict", json=body) as reply:
-                    reply.raise_for_status()
-                    await reply.content.readany()
-                    result.first_chunk.append(time.perf_counter() - before)
-                    await reply.read()
-
-        started = time.perf_counter()
-        await asyncio.gather(*(user() for _ in range(concurrency)))
-        result.tokens_per_second = requests * tokens / (time.perf_counter() - started)
-    return result
+async def measure(url: str, users: int, requests: int, tokens: int) -> Measurement:
+    """Run `requests` streams of `tokens` tokens, one of each user at a time."""
+    async with open_session() as session:
+        body = greedy_stream_of(tokens) | {"prompt": PROMPT}
+        return await closed_loop(predict_stream(session, url, body), users, requests)
 
 
 def bench(arguments: argparse.Namespace, directory: Path) -> None:
@@ -180,10 +110,11 @@ def bench(arguments: argparse.Namespace, directory: Path) -> None:
     print(f"{'users':>5}{'plain':>9}{'ours':>9}{'ratio':>10}{'plain':>12}{'ours':>12}")
     for users in arguments.concurrency:
         plain, ours = results["plain", users], results["ours", users]
-        ratio = ours.tokens_per_second / plain.tokens_per_second
+        rates = [arguments.tokens * each.requests_per_second for each in (plain, ours)]
+        ttft = [1000 * np.median(each.first_chunk) for each in (plain, ours)]
         print(
-            f"{users:>5}{plain.tokens_per_second:>9.0f}{ours.tokens_per_second:>9.0f}{ratio:>10.2f}"
-            f"{1000 * plain.ttft:>12.1f}{1000 * ours.ttft:>12.1f}"
+            f"{users:>5}{rates[0]:>9.0f}{rates[1]:>9.0f}{rates[1] / rates[0]:>10.2f}"
+            f"{ttft[0]:>12.1f}{ttft[1]:>12.1f}"
         )
 
 
@@ -201,19 +132,13 @@ def _wait_for(url: str) -> None:
 
 
 def main() -> None:
-    """Print the table, or be the plain server of one row."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 16])
     parser.add_argument("--rounds", type=int, default=6, help="requests of a user")
     parser.add_argument("--tokens", type=int, default=64, help="a request")
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    row = parser.add_argument_group("the plain server, used by the table")
-    row.add_argument("--plain-server", type=Path)
-    row.add_argument("--port", type=int)
     arguments = parser.parse_args()
-    if arguments.plain_server:
-        run_plain_server(arguments.plain_server, arguments.port, arguments.dtype)
-        return
     with tempfile.TemporaryDirectory(prefix="aeolus-bench-") as directory:
         bench(arguments, Path(directory))
 

@@ -12,28 +12,23 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
 import numpy as np
-import tritonclient.grpc as triton
 from null_repository import null_repository, stateless_repository
 from tritonclient.grpc import service_pb2
 
-from launcher.ports import free_ports
-from launcher.server import TritonServer
+from launcher.processes import family
+from launcher.service import running_triton
+from scripts.traffic.triton_call import Array, infer_inputs
 
 PACE = 31_900
 """Tokens a second of Mistral 7B in FP8 on an H200, as NVIDIA publishes."""
-START_SECONDS = 120
 STREAM_INFER = "/inference.GRPCInferenceService/ModelStreamInfer"
 PROMPT = "What is a zephyr?"
 PROMPT_IDS = range(100, 108)
-
-Tensors = dict[str, tuple[str, "np.ndarray[tuple[int, int], np.dtype[np.generic]]"]]
 
 
 def ensemble_request(tokens: int, seed: int) -> bytes:
@@ -41,10 +36,10 @@ def ensemble_request(tokens: int, seed: int) -> bytes:
     return _request(
         "ensemble",
         {
-            "text_input": ("BYTES", np.array([[PROMPT.encode()]], np.object_)),
-            "max_tokens": ("INT32", np.array([[tokens]], np.int32)),
-            "stream": ("BOOL", np.array([[True]])),
-            "seed": ("UINT64", np.array([[seed]], np.uint64)),
+            "text_input": np.array([[PROMPT.encode()]], np.object_),
+            "max_tokens": np.array([[tokens]], np.int32),
+            "stream": np.array([[True]]),
+            "seed": np.array([[seed]], np.uint64),
         },
         ["text_output"],
     )
@@ -55,20 +50,19 @@ def engine_request(tokens: int, seed: int) -> bytes:
     return _request(
         "tensorrt_llm",
         {
-            "input_ids": ("INT32", np.array([PROMPT_IDS], np.int32)),
-            "input_lengths": ("INT32", np.array([[len(PROMPT_IDS)]], np.int32)),
-            "request_output_len": ("INT32", np.array([[tokens]], np.int32)),
-            "streaming": ("BOOL", np.array([[True]])),
-            "seed": ("UINT64", np.array([[seed]], np.uint64)),
+            "input_ids": np.array([PROMPT_IDS], np.int32),
+            "input_lengths": np.array([[len(PROMPT_IDS)]], np.int32),
+            "request_output_len": np.array([[tokens]], np.int32),
+            "streaming": np.array([[True]]),
+            "seed": np.array([[seed]], np.uint64),
         },
         ["output_ids", "sequence_length"],
     )
 
 
-def _request(model: str, tensors: Tensors, outputs: list[str]) -> bytes:
+def _request(model: str, arrays: dict[str, Array], outputs: list[str]) -> bytes:
     request = service_pb2.ModelInferRequest(model_name=model, id=os.urandom(8).hex())
-    for name, (dtype, values) in tensors.items():
-        tensor = triton.InferInput(name, list(values.shape), dtype).set_data_from_numpy(values)
+    for tensor in infer_inputs(arrays):
         request.inputs.append(tensor._get_tensor())
         request.raw_input_contents.append(tensor._get_content())
     request.outputs.extend(
@@ -106,43 +100,20 @@ class Usage(NamedTuple):
     """Resident now."""
 
 
-def usage_of(group: int) -> dict[str, Usage]:
-    """Return that of each process in a server's group, and of this one."""
-    used = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            command = (stat.parent / "cmdline").read_text().split("\0")
-        except OSError:  # it has ended
-            continue
-        is_this = stat.parent.name == str(os.getpid())
-        if is_this or int(fields[2]) == group:
-            ticks = int(fields[11]) + int(fields[12])
-            used["client" if is_this else _name(command)] = Usage(
-                ticks / os.sysconf("SC_CLK_TCK"), int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / 1e6
-            )
-    return used
+def usage() -> dict[str, Usage]:
+    """Return that of this process and of the server's, which descend from it."""
+    this = os.getpid()
+    return {
+        "client" if each.pid == this else each.name: Usage(each.cpu_seconds(), each.rss() / 1e6)
+        for each in family(this)
+    }
 
 
-def _name(command: list[str]) -> str:
-    if "stub" not in command[0]:
-        return "tritonserver"
-    return Path(command[1]).parent.parent.name
-
-
-@contextmanager
-def served(repository: Path, directory: Path) -> Iterator[TritonServer]:
-    """Run a server of its own: no row is slowed by another's processes."""
-    with TritonServer(repository, directory, free_ports()) as server:
-        server.wait_until_ready(START_SECONDS)
-        yield server
-
-
-def measure(server: TritonServer, requests: list[bytes], tokens: int) -> str:
+def measure(address: str, requests: list[bytes], tokens: int) -> str:
     """Run the requests; return a row of the table."""
-    before = usage_of(server.pid)
-    seconds, responses = asyncio.run(run_streams(server.grpc_address, requests))
-    after = usage_of(server.pid)
+    before = usage()
+    seconds, responses = asyncio.run(run_streams(address, requests))
+    after = usage()
     for each in responses:
         check(each)
     total = tokens * len(requests)
@@ -186,12 +157,14 @@ def main() -> None:
         for row in arguments.rows:
             write, pace, make = ROWS[row]
             repository = write(Path(name) / row, pace)
-            with served(repository.path, Path(name) / f"{row}-run") as server:
-                measure(server, [make(100, 0)] * 4, 100)  # warm up
+            # A server of its own: no row is slowed by another's processes.
+            with running_triton(repository.path, Path(name) / f"{row}-run") as server:
+                measure(server.grpc_address, [make(100, 0)] * 4, 100)  # warm up
                 for streams in arguments.streams:
                     tokens = min(arguments.tokens // streams, 3000)
                     requests = [make(tokens, seed) for seed in range(streams)]
-                    print(f"{row:<18}{streams:>8}" + measure(server, requests, tokens), flush=True)
+                    measured = measure(server.grpc_address, requests, tokens)
+                    print(f"{row:<18}{streams:>8}{measured}", flush=True)
 
 
 if __name__ == "__main__":

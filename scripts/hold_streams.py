@@ -15,6 +15,7 @@ import aiohttp
 from build_engines.assemble import assemble_reference
 from catalog import load_catalog
 from launcher.service import Service, running_service
+from scripts.traffic.predict import open_session
 
 MODEL = "llama-3-8b-instruct"
 CHECKPOINT = Path("demo/checkpoint")
@@ -58,10 +59,7 @@ async def hold(service: Service, count: int, seconds: float) -> bool:
     """Print what happened to the streams; returns whether all is well."""
     empty = service.memory()
     streams = [Stream() for _ in range(count)]
-    timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0), timeout=timeout
-    ) as session:
+    async with open_session() as session:
         tasks = [asyncio.create_task(stream.hold(session, service.url)) for stream in streams]
         started = time.monotonic()
         async with asyncio.timeout(START_SECONDS):

@@ -8,24 +8,22 @@ from hypothesis import HealthCheck, settings
 from serving import serve_shim, wait_until_ready
 
 from build_engines.assemble import COMMITTED
-from launcher.ports import free_ports
 from launcher.server import TritonServer
+from launcher.service import running_triton
 
 # As the reference engine asks for; some tests import torch before they import the engine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 
 # How long an example takes is the machine's business.
 settings.register_profile("aeolus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aeolus")
 
-START_SECONDS = 300
-
 
 @pytest.fixture(scope="session")
 def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
     """A tritonserver on the committed model repository, as it stands."""
-    with TritonServer(COMMITTED.path, tmp_path_factory.mktemp("triton"), free_ports()) as server:
-        server.wait_until_ready(START_SECONDS)
+    with running_triton(COMMITTED.path, tmp_path_factory.mktemp("triton")) as server:
         yield server
 
 

@@ -7,20 +7,11 @@ from typing import Any
 
 import numpy as np
 import tritonclient.grpc as grpc
+from triton_calls import Array, infer_inputs
 
 from launcher.server import TritonServer
 
 TIMEOUT_SECONDS = 60
-TYPES = {
-    "bool": "BOOL",
-    "int32": "INT32",
-    "int64": "INT64",
-    "uint64": "UINT64",
-    "float32": "FP32",
-    "object": "BYTES",
-}
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +55,13 @@ def ask(
         InferenceServerException: the server's refusal.
     """
     replies: queue.Queue[tuple[Any, Exception | None]] = queue.Queue()
-    inputs = [_input(name, array) for name, array in tensors.items()]
     wanted = None if outputs is None else [grpc.InferRequestedOutput(name) for name in outputs]
     received: list[Reply] = []
     with grpc.InferenceServerClient(triton.grpc_address) as client:
         client.start_stream(lambda result, error: replies.put((result, error)))
         client.async_stream_infer(
             "tensorrt_llm",
-            inputs,
+            infer_inputs(tensors),
             outputs=wanted,
             request_id=request_id,
             enable_empty_final_response=True,
@@ -85,12 +75,6 @@ def ask(
                 on_first()
         client.stop_stream()
     return received
-
-
-def _input(name: str, array: Array) -> Any:
-    tensor = grpc.InferInput(name, list(array.shape), TYPES[array.dtype.name])
-    tensor.set_data_from_numpy(array)
-    return tensor
 
 
 def _reply(result: Any) -> Reply:

@@ -1,34 +1,35 @@
-"""Triton's metrics as a test reads them."""
+"""Metrics of the servers as a test reads them."""
 
-import re
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from launcher.metrics import ENGINE_REQUESTS, read_metrics
 from launcher.server import TritonServer
 
 SECONDS = 120.0
 """More than the longest requests of the tests run, wherever that may be."""
 
 
+def metric(url: str, name: str, **labels: str) -> float:
+    """The one value of that name at `url` that has these labels, and maybe others."""
+    (value,) = (
+        sample.value
+        for sample in read_metrics(url)
+        if sample.name == name and labels.items() <= sample.labels.items()
+    )
+    return value
+
+
 def active_requests(triton: TritonServer) -> int:
     """Requests that the engine runs or holds in its queue."""
-    return gauge(triton, "nv_trt_llm_request_metrics", "active")
+    return int(metric(triton.metrics_url, ENGINE_REQUESTS, request_type="active"))
 
 
 def steps(triton: TritonServer) -> int:
     """Steps that the engine has made, each of one token for every request that runs."""
-    return gauge(triton, "nv_trt_llm_general_metrics", "iteration_counter")
-
-
-def gauge(triton: TritonServer, family: str, kind: str) -> int:
-    """Return a value of the engine's, at most a tenth of a second old unless it is very busy."""
-    with urllib.request.urlopen(triton.metrics_url) as reply:
-        text = reply.read().decode()
-    found = re.search(rf'^{family}\{{[^}}]*="{kind}"[^}}]*\}} (\S+)', text, re.MULTILINE)
-    assert found is not None, f"the engine reports no {kind}"
-    return int(float(found[1]))
+    family = "nv_trt_llm_general_metrics"
+    return int(metric(triton.metrics_url, family, general_type="iteration_counter"))
 
 
 @contextmanager

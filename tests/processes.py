@@ -4,37 +4,28 @@ import re
 import time
 from pathlib import Path
 
+from launcher.processes import Process, running_processes
 from launcher.server import SHARED_MEMORY
 
 SHARED_MEMORY_OPTION = re.compile(r"shm-region-prefix-name=(\S+)")
 
 
-def processes_of(run_directory: Path) -> list[str]:
-    """Command lines of the tritonserver and the stubs that were started from `run_directory`."""
-    commands = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(run_directory) in command and "triton" in command:
-            commands.append(command)
-    return commands
+def processes_of(run_directory: Path) -> list[Process]:
+    """The tritonserver and the stubs that were started from `run_directory`."""
+    return [
+        each
+        for each in running_processes()
+        if str(run_directory) in (command := " ".join(each.command)) and "triton" in command
+    ]
 
 
 def stub_of(run_directory: Path, model: str) -> int:
     """Return the process that runs a Python model of the tritonserver of `run_directory`."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(run_directory) in command and f"/{model}/1/model.py" in command:
-            return int(path.parent.name)
-    raise AssertionError(f"no process runs {model}")
+    (stub,) = (each.pid for each in processes_of(run_directory) if each.name == model)
+    return stub
 
 
-def left_after(run_directory: Path, seconds: float) -> list[str]:
+def left_after(run_directory: Path, seconds: float) -> list[Process]:
     """Wait until nothing of `run_directory` runs; return what still does after `seconds`."""
     deadline = time.monotonic() + seconds
     while processes_of(run_directory) and time.monotonic() < deadline:
@@ -44,7 +35,8 @@ def left_after(run_directory: Path, seconds: float) -> list[str]:
 
 def shared_memory_prefix(run_directory: Path) -> str:
     """Return what the names of a running server's shared-memory regions begin with."""
-    found = SHARED_MEMORY_OPTION.search(" ".join(processes_of(run_directory)))
+    commands = [" ".join(each.command) for each in processes_of(run_directory)]
+    found = SHARED_MEMORY_OPTION.search(" ".join(commands))
     assert found is not None, "no tritonserver runs"
     return found[1]
 

@@ -2,22 +2,19 @@
 
 import os
 import time
-from pathlib import Path
+
+from launcher.processes import running_processes
 
 MODULE = "reference_engine.tensor_parallel.worker"
 
 
 def followers_of(leader: int) -> list[int]:
     """Process ids of the ranks that process `leader` has started and that still run."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            arguments = path.read_bytes().decode(errors="replace").split("\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if MODULE in arguments and arguments[arguments.index(MODULE) + 2] == str(leader):
-            found.append(int(path.parent.name))
-    return found
+    return [
+        each.pid
+        for each in running_processes()
+        if MODULE in each.command and each.command[each.command.index(MODULE) + 2] == str(leader)
+    ]
 
 
 def the_follower_of(leader: int) -> int:

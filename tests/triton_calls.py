@@ -1,7 +1,7 @@
 """Requests to a running Triton model as a stock gRPC client sends them."""
 
 import queue
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 TIMEOUT_SECONDS = 60
 
 
+def infer_inputs(tensors: Mapping[str, Array]) -> list[Any]:
+    """Return inputs of these names, in the arrays' own types."""
+    inputs = []
+    for name, array in tensors.items():
+        tensor = grpc.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
+        inputs.append(tensor.set_data_from_numpy(array))
+    return inputs
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request."""
@@ -26,16 +35,10 @@ class Call:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        inputs = [
-            grpc.InferInput(name, list(array.shape), np_to_triton_dtype(array.dtype))
-            for name, array in self.tensors.items()
-        ]
-        for tensor, array in zip(inputs, self.tensors.values(), strict=True):
-            tensor.set_data_from_numpy(array)
         outputs = [grpc.InferRequestedOutput(name) for name in self.outputs or ()]
         return {
             "model_name": self.model,
-            "inputs": inputs,
+            "inputs": infer_inputs(self.tensors),
             "outputs": outputs or None,
             "request_id": self.request_id,
         }

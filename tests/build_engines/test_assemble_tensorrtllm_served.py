@@ -15,12 +15,10 @@ from trtllm_engines import make_engine, use_reference_engine
 from build_engines.assemble import assemble_tensorrtllm
 from catalog import ModelEntry, load_catalog
 from demo.export import CHECKPOINT
-from launcher.ports import free_ports
 from launcher.server import TritonServer
+from launcher.service import running_triton
 
 pytestmark = pytest.mark.server
-
-START_SECONDS = 120
 
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
@@ -53,8 +51,7 @@ def server(
         model, model.engine, engine, checkpoint, directory / "deployment"
     )
     use_reference_engine(repository, checkpoint)
-    with TritonServer(repository.path, directory / "run", free_ports()) as server:
-        server.wait_until_ready(START_SECONDS)
+    with running_triton(repository.path, directory / "run") as server:
         yield server
 
 

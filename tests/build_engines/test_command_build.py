@@ -9,7 +9,8 @@ from tiny_models import checkpoint_of, model_of
 
 from build_engines.build import build_engine, export_fp8
 from build_engines.convert import convert
-from build_engines.engine_config import EngineError, check_engine
+from build_engines.engine_checks import check_engine
+from build_engines.engine_config import EngineError
 from build_engines.plan import choose_engine
 from build_engines.preflight import PreflightError
 from build_engines.tool import ToolError

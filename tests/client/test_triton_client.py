@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
+from asking import QUESTION
 from metrics import stopped_before, wait_for_active_requests
 
 from client import (
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.server
 T = TypeVar("T")
 TOKENS = 3500
 COUNTED_SECONDS = 60
-QUESTION: Any = [{"role": "user", "content": "What is a zephyr?"}]
 
 
 @asynccontextmanager

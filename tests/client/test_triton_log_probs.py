@@ -2,38 +2,15 @@
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+from asking import QUESTION, Ask
 
-from client import Completion, GenerationRequest, TritonClient
+from client import GenerationRequest, TritonClient
 from launcher.server import TritonServer
 
 pytestmark = pytest.mark.server
-
-QUESTION: Any = [{"role": "user", "content": "What is a zephyr?"}]
-Ask = Callable[..., Completion]
-
-
-@pytest.fixture
-def ask(triton: TritonServer) -> Ask:
-    """Ask the question, with other values of a request."""
-
-    def complete(**values: Any) -> Completion:
-        async def run() -> Completion:
-            client = TritonClient(triton.grpc_address)
-            request = GenerationRequest(
-                **{"messages": QUESTION, "max_tokens": 24, "return_output_ids": True, **values}
-            )
-            try:
-                return await client.complete(request)
-            finally:
-                await client.close()
-
-        return asyncio.run(run())
-
-    return complete
 
 
 @pytest.mark.parametrize("values", [{}, {"max_tokens": 6}, {"beam_width": 3}, {"top_p": 0.9}])

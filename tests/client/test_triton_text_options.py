@@ -3,42 +3,19 @@
 import asyncio
 import json
 import urllib.request
-from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
 import pytest
+from asking import QUESTION, Ask
 from metrics import stopped_before
 from transformers import AutoTokenizer
 
-from client import Completion, GenerationRequest, InvalidRequestError, TextChunk, TritonClient
+from client import GenerationRequest, InvalidRequestError, TextChunk, TritonClient
 from demo.export import CHECKPOINT
 from launcher.server import TritonServer
 
 pytestmark = pytest.mark.server
-
-QUESTION: Any = [{"role": "user", "content": "What is a zephyr?"}]
-Ask = Callable[..., Completion]
-
-
-@pytest.fixture
-def ask(triton: TritonServer) -> Ask:
-    """Ask the question, with other values of a request."""
-
-    def complete(**values: Any) -> Completion:
-        async def run() -> Completion:
-            client = TritonClient(triton.grpc_address)
-            try:
-                prompt = {} if "input_ids" in values else {"messages": QUESTION}
-                return await client.complete(
-                    GenerationRequest(**{**prompt, "max_tokens": 64, **values})
-                )
-            finally:
-                await client.close()
-
-        return asyncio.run(run())
-
-    return complete
 
 
 @pytest.fixture(scope="module")
@@ -91,22 +68,22 @@ def test_a_stop_string_stops_the_engine(triton: TritonServer) -> None:
 
 
 def test_token_ids_are_a_prompt_and_come_back(ask: Ask, tokenizer: Any) -> None:
-    plain = ask(return_output_ids=True)
+    plain = ask()
     prompt = tokenizer.apply_chat_template(QUESTION, add_generation_prompt=True, return_dict=False)
-    same = ask(input_ids=prompt, return_output_ids=True)
+    same = ask(input_ids=prompt)
     assert same == plain
     assert tokenizer.decode(plain.output_ids, skip_special_tokens=True) == plain.text
     assert len(plain.output_ids) == plain.completion_tokens
-    streamed = ask(stream=True, return_output_ids=True)
+    streamed = ask(stream=True)
     assert streamed.output_ids == plain.output_ids
 
 
 def test_end_ids_end_the_reply_and_do_not_show(ask: Ask) -> None:
-    plain = ask(return_output_ids=True)
+    plain = ask()
     second = plain.output_ids[3]
     first_use = plain.output_ids.index(second)
     for stream in (False, True):
-        ended = ask(end_ids=[0, second], return_output_ids=True, stream=stream)
+        ended = ask(end_ids=[0, second], stream=stream)
         assert ended.output_ids == plain.output_ids[: first_use + 1]
         assert plain.text.startswith(ended.text)
         assert ended.finish_reason == "stop"
@@ -114,8 +91,8 @@ def test_end_ids_end_the_reply_and_do_not_show(ask: Ask) -> None:
 
 
 def test_bad_words_as_ids_do_not_come(ask: Ask) -> None:
-    plain = ask(return_output_ids=True)
-    banned = ask(bad_words_ids=[[plain.output_ids[2]]], return_output_ids=True)
+    plain = ask()
+    banned = ask(bad_words_ids=[[plain.output_ids[2]]])
     assert plain.output_ids[2] not in banned.output_ids
 
 

@@ -21,15 +21,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from build_engines.assemble import assemble_reference
 from catalog import load_catalog
-from launcher.ports import free_ports
-from launcher.server import TritonServer
+from launcher.service import running_triton
 
 pytestmark = pytest.mark.server
 
 VOCAB_SIZE = 512
 PROMPTS = 100
 NEW_TOKENS = 24
-START_SECONDS = 300
 SENTENCE = (
     "the wind from the west is gentle and warm over hills where zephyr met mistral at dawn "
     "42 tokens, please! naïve café 東京 🌬️ größer"
@@ -89,15 +87,16 @@ def served(
     save_tokenizer(checkpoint, VOCAB_SIZE)
     entry = load_catalog()[request.param]
     repository = assemble_reference(entry, checkpoint, directory / "models")
-    with TritonServer(repository.path, directory / "run", free_ports()) as triton:
-        triton.wait_until_ready(START_SECONDS)
-        with serve_shim(triton.grpc_address, [request.param]) as url:
-            yield Served(
-                url=url,
-                input=entry.predict.input,
-                tokenizer=AutoTokenizer.from_pretrained(checkpoint),
-                model=AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
-            )
+    with (
+        running_triton(repository.path, directory / "run") as triton,
+        serve_shim(triton.grpc_address, [request.param]) as url,
+    ):
+        yield Served(
+            url=url,
+            input=entry.predict.input,
+            tokenizer=AutoTokenizer.from_pretrained(checkpoint),
+            model=AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
+        )
 
 
 def random_prompts(seed: int) -> list[str]:

@@ -3,9 +3,9 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -20,13 +20,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from build_engines.assemble import assemble_reference
 from build_engines.convert import convert
 from catalog import load_catalog
-from launcher.ports import free_ports
-from launcher.server import TritonServer
+from launcher.processes import family
+from launcher.service import running_triton
 
 pytestmark = pytest.mark.server
 
 MODEL = load_catalog()["llama-2-70b"]
-START_SECONDS = 300
 NEW_TOKENS = 24
 LONG = 3000
 
@@ -73,10 +72,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     repository = assemble_reference(
         MODEL, directory / "converted", directory / "models", tokenizer=checkpoint
     )
-    run_directory = directory / "run"
-    with TritonServer(repository.path, run_directory, free_ports()) as triton:
-        triton.wait_until_ready(START_SECONDS)
-        (leader,) = [pid for pid in stubs_of(run_directory) if followers_of(pid)]
+    with running_triton(repository.path, directory / "run") as triton:
+        (leader,) = [each.pid for each in family(triton.pid) if followers_of(each.pid)]
         with serve_shim(triton.grpc_address, [MODEL.name]) as url:
             yield Served(
                 url=url,
@@ -84,18 +81,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 tokenizer=AutoTokenizer.from_pretrained(checkpoint),
                 model=AutoModelForCausalLM.from_pretrained(checkpoint),
             )
-
-
-def stubs_of(run_directory: Path) -> list[int]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes().decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if str(run_directory) in command and "python_backend_stub" in command:
-            found.append(int(path.parent.name))
-    return found
 
 
 @pytest.mark.parametrize("num_beams", [1, 4])
@@ -124,14 +109,10 @@ def test_a_killed_rank_fails_what_runs_and_both_start_again(served: Served) -> N
 
 def wait_until_computing(process: int) -> None:
     """Return when a process has used some more CPU time than now: an idle rank uses none."""
-
-    def clock_ticks() -> int:
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
-
-    before = clock_ticks()
-    while clock_ticks() < before + 10:
-        threading.Event().wait(0.01)
+    (rank,) = family(process)
+    before = rank.cpu_seconds()
+    while rank.cpu_seconds() < before + 0.1:
+        time.sleep(0.01)
 
 
 def test_no_rank_outlives_the_leading_one(served: Served) -> None:

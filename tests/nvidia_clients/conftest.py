@@ -6,10 +6,8 @@ import pytest
 
 from build_engines.assemble import COMMITTED
 from demo.export import CHECKPOINT
-from launcher.ports import free_ports
 from launcher.server import TritonServer
-
-START_SECONDS = 300
+from launcher.service import running_triton
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +21,5 @@ def whole_replies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonSe
     config = repository.read("tensorrt_llm")
     config.model_transaction_policy.decoupled = False
     repository.write("tensorrt_llm", config)
-    with TritonServer(repository.path, directory / "run", free_ports()) as server:
-        server.wait_until_ready(START_SECONDS)
+    with running_triton(repository.path, directory / "run") as server:
         yield server

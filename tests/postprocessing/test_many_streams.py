@@ -10,12 +10,11 @@ from null_tokens import null_tokens
 from tokenizers import Tokenizer
 
 from client import Completion, GenerationRequest, TritonClient
-from launcher.ports import free_ports
 from launcher.server import TritonServer
+from launcher.service import running_triton
 
 pytestmark = pytest.mark.server
 
-START_SECONDS = 300
 NUM_STREAMS = 64
 NUM_TOKENS = 500
 
@@ -26,8 +25,7 @@ def server(
 ) -> Iterator[TritonServer]:
     directory = tmp_path_factory.mktemp("null")
     repository = null_repository(directory / "repository", tokens_per_second=request.param)
-    with TritonServer(repository.path, directory / "run", free_ports()) as server:
-        server.wait_until_ready(START_SECONDS)
+    with running_triton(repository.path, directory / "run") as server:
         yield server
 
 

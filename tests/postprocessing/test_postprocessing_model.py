@@ -3,7 +3,6 @@
 import itertools
 import random
 import time
-import urllib.request
 from collections import defaultdict
 from queue import SimpleQueue
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
+from metrics import metric
 from tokenizers import Tokenizer
+from triton_calls import infer_inputs
 
 from build_engines.assemble import COMMITTED
 from launcher.server import TritonServer
@@ -30,19 +31,16 @@ def tokenizer() -> Tokenizer:
     )
 
 
-def inputs_of(beams: list[list[int]], arrival: int | None) -> list[triton_grpc.InferInput]:
+def inputs_of(beams: list[list[int]], arrival: int | None) -> list[Any]:
     longest = max(len(tokens) for tokens in beams)
     padded = [tokens + [-1] * (longest - len(tokens)) for tokens in beams]
     tensors = {
-        "TOKENS_BATCH": ("INT32", np.array([padded], np.int32).reshape(1, len(beams), longest)),
-        "SEQUENCE_LENGTH": ("INT32", np.array([[len(tokens) for tokens in beams]], np.int32)),
+        "TOKENS_BATCH": np.array([padded], np.int32).reshape(1, len(beams), longest),
+        "SEQUENCE_LENGTH": np.array([[len(tokens) for tokens in beams]], np.int32),
     }
     if arrival is not None:
-        tensors["ARRIVAL_TIME_NS"] = ("INT64", np.array([[arrival]], np.int64))
-    return [
-        triton_grpc.InferInput(name, list(values.shape), dtype).set_data_from_numpy(values)
-        for name, (dtype, values) in tensors.items()
-    ]
+        tensors["ARRIVAL_TIME_NS"] = np.array([[arrival]], np.int64)
+    return infer_inputs(tensors)
 
 
 def texts_of(result: triton_grpc.InferResult, name: str) -> list[str]:
@@ -112,14 +110,7 @@ def test_running_streams_are_counted_in_the_servers_metrics(
     with triton_grpc.InferenceServerClient(triton.grpc_address) as client:
         for number in itertools.count():
             client.infer("postprocessing", inputs_of([wind], arrival=number), request_id="metric")
-            if 1 <= running_streams(triton) <= 4096:
+            if 1 <= metric(triton.metrics_url, "aeolus_postprocessing_streams") <= 4096:
                 return
             assert time.monotonic() < deadline
             time.sleep(0.05)  # the gauge is set at most once a second
-
-
-def running_streams(triton: TritonServer) -> float:
-    with urllib.request.urlopen(triton.metrics_url) as reply:
-        lines = reply.read().decode().splitlines()
-    (line,) = (line for line in lines if line.startswith("aeolus_postprocessing_streams{"))
-    return float(line.split()[-1])

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+from triton_calls import infer_inputs
+from tritonclient.utils import InferenceServerException
 
 from launcher.server import TritonServer
 from preprocessing.tensors import Tensor
@@ -26,11 +27,7 @@ def client(triton: TritonServer) -> Iterator[triton_grpc.InferenceServerClient]:
 
 
 def infer(client: triton_grpc.InferenceServerClient, **tensors: Tensor) -> dict[str, Tensor]:
-    inputs = []
-    for name, values in {**PROMPT, **tensors}.items():
-        tensor = triton_grpc.InferInput(name, list(values.shape), np_to_triton_dtype(values.dtype))
-        inputs.append(tensor.set_data_from_numpy(values))
-    result = client.infer("preprocessing", inputs)
+    result = client.infer("preprocessing", infer_inputs({**PROMPT, **tensors}))
     return {each.name: result.as_numpy(each.name) for each in result.get_response().outputs}
 
 

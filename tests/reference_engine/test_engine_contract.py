@@ -1,16 +1,17 @@
 """The tensors of the `tensorrt_llm` model on a real server: what goes in and what comes out."""
 
-import re
 import time
-import urllib.request
 from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
 import pytest
-from engine_tensors import Array, ask, question
+from engine_tensors import ask, question
+from metrics import metric
+from triton_calls import Array
 from tritonclient.utils import InferenceServerException
 
+from launcher.metrics import read_metrics
 from launcher.server import TritonServer
 from reference_engine.metrics import GAUGES
 
@@ -239,30 +240,20 @@ def test_several_prompts_in_one_request_are_refused(triton: TritonServer) -> Non
         ask(triton, two)
 
 
-def metrics_page(triton: TritonServer) -> str:
-    with urllib.request.urlopen(triton.metrics_url) as reply:
-        page: str = reply.read().decode()
-    return page
-
-
 def test_dashboards_find_the_gauges_of_tensorrt_llm(triton: TritonServer) -> None:
     whole(triton)
-    page = metrics_page(triton)
     for family, label, kind in GAUGES:
-        assert re.search(f'^{family}{{[^}}]*{label}="{kind}"[^}}]*}} [0-9]', page, re.MULTILINE), (
-            kind
-        )
+        assert metric(triton.metrics_url, family, **{label: kind}) >= 0
 
 
 def test_every_request_counts_in_the_histograms_of_lengths(triton: TritonServer) -> None:
-    def up_to(bound: int, kind: str) -> float:
-        line = rf'^nv_llm_{kind}_token_len_bucket{{.*="total_{kind}_tokens".*le="{bound}"}} (.*)'
-        found = re.search(line, metrics_page(triton), re.MULTILINE)
-        assert found is not None
-        return float(found[1])
-
     def long_ones(kind: str) -> float:
-        return up_to(1000, kind) - up_to(500, kind)
+        up_to = {
+            each.labels["le"]: each.value
+            for each in read_metrics(triton.metrics_url)
+            if each.name == f"nv_llm_{kind}_token_len_bucket"
+        }
+        return up_to["1000"] - up_to["500"]
 
     before = long_ones("input"), long_ones("output")
     ask(triton, question([5] * 600, 700, streaming=True))

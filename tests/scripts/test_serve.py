@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,23 +15,19 @@ import pytest
 from processes import left_after, processes_of, shared_memory, shared_memory_prefix
 
 from launcher.ports import free_ports
+from launcher.service import serve_command
 
 pytestmark = pytest.mark.server
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "serve.py"
 START_SECONDS = 300
 STOP_SECONDS = 120
 TIMEOUT = 60
+PROCESSES = {"tritonserver", "preprocessing", "tensorrt_llm", "postprocessing"}
 QUESTION = {"messages": [{"role": "user", "content": "What is a zephyr?"}], "stream": False}
 
 
 def command(*more: str) -> list[str]:
-    ports, shim_port = free_ports(), free_ports().http
-    return [
-        *(sys.executable, str(SCRIPT), "--port", str(shim_port)),
-        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
-        *("--triton-metrics-port", str(ports.metrics), *more),
-    ]
+    return serve_command(free_ports().http, free_ports(), *more)
 
 
 def run_to_its_end(directory: Path, *more: str) -> subprocess.CompletedProcess[str]:
@@ -63,7 +58,7 @@ def test_it_serves_until_told_to_stop_and_leaves_nothing(
     tmp_path: Path, stop: signal.Signals
 ) -> None:
     with serving(tmp_path) as (process, url):
-        assert len(processes_of(tmp_path)) == 4  # the server and three Python models
+        assert {each.name for each in processes_of(tmp_path)} == PROCESSES
         prefix = shared_memory_prefix(tmp_path)
         assert shared_memory(prefix) != []
         assert httpx.post(f"{url}/predict", json=QUESTION, timeout=TIMEOUT).status_code == 200
@@ -84,7 +79,8 @@ def test_it_can_be_stopped_while_models_load(tmp_path: Path) -> None:
 
 def test_a_tritonserver_that_dies_is_started_again(tmp_path: Path) -> None:
     with serving(tmp_path) as (process, url):
-        os.kill(tritonserver_pid(tmp_path), signal.SIGKILL)
+        (triton,) = (each for each in processes_of(tmp_path) if each.name == "tritonserver")
+        os.kill(triton.pid, signal.SIGKILL)
         while httpx.get(f"{url}/health/ready", timeout=TIMEOUT).status_code == 200:
             time.sleep(0.02)
         reply = httpx.post(f"{url}/predict", json=QUESTION, timeout=TIMEOUT)
@@ -98,19 +94,6 @@ def test_a_tritonserver_that_dies_is_started_again(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_SECONDS) == 0
     assert processes_of(tmp_path) == []
-
-
-def tritonserver_pid(directory: Path) -> int:
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (path / "cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if arguments[0].endswith(b"/tritonserver") and str(directory).encode() in b" ".join(
-            arguments
-        ):
-            return int(path.name)
-    raise AssertionError("no tritonserver runs")
 
 
 def test_a_taken_port_is_refused_by_its_variable(tmp_path: Path) -> None:

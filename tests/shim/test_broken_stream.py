@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from asking import LONG
 from serving import serve_shim, wait_until_ready
 
 from build_engines.assemble import COMMITTED
@@ -16,11 +16,6 @@ from launcher.server import TritonServer
 pytestmark = pytest.mark.server
 
 START_SECONDS = 300
-LONG: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "What is a zephyr?"}],
-    "max_new_tokens": 3500,
-    "min_new_tokens": 3500,
-}
 
 
 def kill(server: TritonServer) -> None:

@@ -4,19 +4,12 @@ from typing import Any
 
 import httpx
 import pytest
+from asking import LONG, TOKENS
 from metrics import stopped_before, wait_for_active_requests
 
 from launcher.server import TritonServer
 
 pytestmark = pytest.mark.server
-
-TOKENS = 3500
-LONG: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "What is a zephyr?"}],
-    "max_new_tokens": TOKENS,
-    "min_new_tokens": TOKENS,
-    "return_full_text": False,
-}
 
 
 @pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from asking import LONG, TOKENS
 from metrics import stopped_before, wait_for_active_requests
 
 from launcher.server import TritonServer
@@ -14,12 +15,6 @@ from shim import protocol
 pytestmark = pytest.mark.server
 
 TIMEOUT = 60
-TOKENS = 3500
-LONG: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "What is a zephyr?"}],
-    "max_new_tokens": TOKENS,
-    "min_new_tokens": TOKENS,
-}
 SHORT = LONG | {"stream": False, "max_new_tokens": 3, "min_new_tokens": 3}
 LIVE = b"GET /health/live HTTP/1.1\r\nhost: a\r\n\r\n"
 

@@ -11,6 +11,7 @@ import pytest
 from serving import serve_shim, shim_server, wait_until_ready
 
 from build_engines.assemble import COMMITTED
+from launcher.metrics import read_metrics
 from launcher.ports import free_ports
 from launcher.server import TritonServer
 
@@ -26,9 +27,11 @@ LONG = QUESTION | {"stream": True, "max_new_tokens": 2000, "min_new_tokens": 200
 
 
 def healthy(url: str) -> dict[str, float]:
-    lines = httpx.get(f"{url}/metrics", timeout=TIMEOUT).text.splitlines()
-    found = [each.split() for each in lines if each.startswith("aeolus_triton_healthy{")]
-    return {name.split('"')[1]: float(value) for name, value in found}
+    return {
+        each.labels["address"]: each.value
+        for each in read_metrics(f"{url}/metrics")
+        if each.name == "aeolus_triton_healthy"
+    }
 
 
 def test_one_triton_of_two_is_enough_and_the_other_one_may_come_back(

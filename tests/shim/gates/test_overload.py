@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from metrics import stopped_before, wait_for_active_requests
+from asking import LONG, TOKENS
+from metrics import metric, stopped_before, wait_for_active_requests
 from serving import serve_shim
 
 from launcher.server import TritonServer
@@ -17,12 +18,6 @@ from launcher.server import TritonServer
 pytestmark = pytest.mark.server
 
 TIMEOUT = 60
-TOKENS = 3500
-LONG: dict[str, Any] = {
-    "messages": [{"role": "user", "content": "What is a zephyr?"}],
-    "max_new_tokens": TOKENS,
-    "min_new_tokens": TOKENS,
-}
 LONG_ZEPHYR = {"user_message": "What is a zephyr?", "max_new_tokens": 3500, "temperature": 1}
 
 
@@ -38,21 +33,18 @@ def narrow_url(triton: TritonServer) -> Iterator[str]:
         yield url
 
 
-def metric(url: str, line: str) -> float:
-    lines = httpx.get(f"{url}/metrics", timeout=TIMEOUT).text.splitlines()
-    found = [each for each in lines if each.startswith(line)]
-    return float(found[0].split()[-1]) if found else 0.0
-
-
-def wait_for_metric(url: str, line: str, value: float) -> None:
+def wait_for_waiting(url: str, count: int) -> None:
     deadline = time.monotonic() + TIMEOUT
-    while (found := metric(url, line)) != value:
-        assert time.monotonic() < deadline, f"{line} is {found}, not {value}"
+    while (found := gauge(url, "aeolus_requests_waiting")) != count:
+        assert time.monotonic() < deadline, f"{found} wait, not {count}"
         time.sleep(0.02)
 
 
+def gauge(url: str, name: str) -> float:
+    return metric(f"{url}/metrics", name, model="stablelm-zephyr-3b")
+
+
 def test_beyond_running_and_waiting_is_429(narrow_url: str, triton: TritonServer) -> None:
-    model = '{model="stablelm-zephyr-3b"}'
     with (
         stopped_before(triton, TOKENS),
         httpx.Client(timeout=TIMEOUT) as client,
@@ -60,14 +52,14 @@ def test_beyond_running_and_waiting_is_429(narrow_url: str, triton: TritonServer
     ):
         received = running.iter_raw()
         next(received)
-        assert metric(narrow_url, f"aeolus_requests_running{model}") == 1
+        assert gauge(narrow_url, "aeolus_requests_running") == 1
         waiting = client.build_request("POST", f"{narrow_url}/predict", json=LONG)
         sent = send_only(narrow_url, waiting.read())
-        wait_for_metric(narrow_url, f"aeolus_requests_waiting{model}", 1)
+        wait_for_waiting(narrow_url, 1)
         sent.close()
-        wait_for_metric(narrow_url, f"aeolus_requests_waiting{model}", 0)
+        wait_for_waiting(narrow_url, 0)
         sent = send_only(narrow_url, waiting.read())
-        wait_for_metric(narrow_url, f"aeolus_requests_waiting{model}", 1)
+        wait_for_waiting(narrow_url, 1)
         for path, body, member in [
             ("/predict", LONG, "error"),
             ("/v1/models/stablelm-zephyr-3b:predict", {**LONG, "stream": False}, "error"),
@@ -77,7 +69,7 @@ def test_beyond_running_and_waiting_is_429(narrow_url: str, triton: TritonServer
             assert refused.headers["retry-after"] == "1"
             assert refused.json() == {member: "Too many requests run or wait; try again later."}
         sent.close()
-    assert metric(narrow_url, 'aeolus_refusals_total{reason="busy"}') == 2
+    assert metric(f"{narrow_url}/metrics", "aeolus_refusals_total", reason="busy") == 2
 
 
 def send_only(url: str, body: bytes) -> socket.socket:

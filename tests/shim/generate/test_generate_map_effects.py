@@ -25,8 +25,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from build_engines.assemble import assemble_reference
 from catalog import load_catalog
-from launcher.ports import free_ports
-from launcher.server import TritonServer
+from launcher.service import running_triton
 from shim.generate.table import Row
 
 pytestmark = pytest.mark.server
@@ -34,7 +33,6 @@ pytestmark = pytest.mark.server
 MODEL = "mistral-7b"
 VOCAB_SIZE = 30
 SEED_OF_A_VARIED_REPLY = 8
-START_SECONDS = 300
 PROMPT = "the wind from"
 GREEDY = {
     "max_new_tokens": 12,
@@ -106,17 +104,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     make_mistral(checkpoint, VOCAB_SIZE, seed=SEED_OF_A_VARIED_REPLY)
     save_letters(checkpoint)
     repository = assemble_reference(load_catalog()[MODEL], checkpoint, directory / "models")
-    with TritonServer(repository.path, directory / "run", free_ports()) as triton:
-        triton.wait_until_ready(START_SECONDS)
-        with (
-            serve_shim(triton.grpc_address, [MODEL]) as url,
-            httpx.Client(base_url=url, timeout=START_SECONDS) as http,
-        ):
-            yield Served(
-                http=http,
-                tokenizer=AutoTokenizer.from_pretrained(checkpoint),
-                model=AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
-            )
+    with (
+        running_triton(repository.path, directory / "run") as triton,
+        serve_shim(triton.grpc_address, [MODEL]) as url,
+        httpx.Client(base_url=url, timeout=60) as http,
+    ):
+        yield Served(
+            http=http,
+            tokenizer=AutoTokenizer.from_pretrained(checkpoint),
+            model=AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32),
+        )
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,7 @@ def test_metrics_count_by_route_model_and_status(shim: TestClient) -> None:
     )
     assert 'aeolus_requests_total{model="",route="none",status="404"} 1.0' in text
     assert 'aeolus_refusals_total{reason="unavailable"} 1.0' in text
+    assert "_created" not in text
 
 
 class Collector(services.TraceServiceServicer):
