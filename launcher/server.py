@@ -106,8 +106,10 @@ class TritonServer:
                 stderr=subprocess.STDOUT,
                 env=installation.environment,
                 # A group of its own: Ctrl-C in a terminal reaches us first, and stopping
-                # the group reaches the backend's stub processes too.
-                start_new_session=True,
+                # the group reaches the backend's stub processes too. A session of its own would
+                # do as well, but Linux gives each session a share of the processors
+                # (sched_autogroup), and the shim would wait for its turn behind the engine.
+                process_group=0,
                 preexec_fn=_die_with_parent,
             )
 
