@@ -6,7 +6,6 @@ same input fused, and without a batch dimension: prompts and single tokens of ma
 through every projection side by side.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,8 +14,7 @@ import torch
 from torch.nn import functional
 
 from reference_engine.kv_cache import AttentionPlan, KVCache
-
-Map = Callable[[torch.Tensor], torch.Tensor]
+from reference_engine.projection import Map, projection
 
 
 def unchanged(tensor: torch.Tensor) -> torch.Tensor:
@@ -69,7 +67,7 @@ class Decoder:
             self._layers.append(_layer(body.layers[index]))
             body.layers[index] = None
         self._norm = _norm(body.norm)
-        self._head = _linear(model.lm_head)
+        self._head = projection(model.lm_head)
         self._cos, self._sin = _rotary_tables(body, max_seq_len)
 
     def hidden_states(self, plan: AttentionPlan, cache: KVCache) -> torch.Tensor:
@@ -117,35 +115,13 @@ def _layer(layer: Any) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return _Layer(
         input_norm=_norm(layer.input_layernorm),
-        query_key_value=_linear(attention.q_proj, attention.k_proj, attention.v_proj),
+        query_key_value=projection(attention.q_proj, attention.k_proj, attention.v_proj),
         head_norm=_head_norm(attention) if getattr(attention, "qk_layernorm", False) else None,
-        attention_output=_linear(attention.o_proj),
+        attention_output=projection(attention.o_proj),
         mlp_norm=_norm(layer.post_attention_layernorm) if layer.post_attention_layernorm else None,
-        gate_up=_linear(mlp.gate_proj, mlp.up_proj),
-        down=_linear(mlp.down_proj),
+        gate_up=projection(mlp.gate_proj, mlp.up_proj),
+        down=projection(mlp.down_proj),
     )
-
-
-def _linear(*modules: Any) -> Map:
-    """Return one projection that gives the outputs of `modules` side by side."""
-    weight = torch.cat([module.weight for module in modules]) if modules[1:] else modules[0].weight
-    bias = None
-    if modules[0].bias is not None:
-        bias = torch.cat([module.bias for module in modules])
-    if weight.dtype == torch.float32 and weight.device.type == "cpu":
-        return partial(_linear_by_columns, weight=weight, bias=bias)
-    return partial(functional.linear, weight=weight, bias=bias)
-
-
-def _linear_by_columns(
-    hidden: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
-    """Project [tokens, inputs] to [tokens, outputs], which lies transposed in memory.
-
-    For a few tokens in float32 MKL is half as fast again in this order (docs/performance.md).
-    """
-    projected = torch.mm(weight, hidden.t()).t()
-    return projected if bias is None else projected.add_(bias)
 
 
 def _norm(module: Any) -> Map:

@@ -1,6 +1,7 @@
 """What the engine's thread does in one step: cancel, admit, one forward pass, choose tokens."""
 
 import logging
+import time
 
 import torch
 
@@ -8,15 +9,12 @@ from reference_engine import decoding
 from reference_engine.interface import RankLostError, TokenEvent
 from reference_engine.kv_cache import Row
 from reference_engine.model_runner import Runner
+from reference_engine.prefill_budget import PrefillBudget
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence, SequenceStatus
 
-# Prompt tokens in one forward pass: enough to use the machine fully ...
-MAX_PREFILL_TOKENS = 512
-# ... and beside streams, few: a pass is to last less than five decode steps.
-MAX_PREFILL_TOKENS_BESIDE_STREAMS = 48
-# A token attends to all before it: after so many it counts twice, then three times.
-POSITIONS_AS_COSTLY_AS_A_TOKEN = 512
+Work = tuple[Sequence, list[Row]]
+"""What a sequence has in a forward pass."""
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +25,7 @@ class StepLoop:
     def __init__(self, scheduler: Scheduler, runner: Runner) -> None:
         self._scheduler = scheduler
         self._runner = runner
+        self._budget = PrefillBudget()
 
     def step(self) -> None:
         """End what was cancelled, admit what fits, compute one token of every running sequence.
@@ -38,11 +37,13 @@ class StepLoop:
             self._finish(sequence, SequenceStatus.CANCELLED)
         while self._scheduler.admit():
             pass
-        work = self._plan()
-        prompts = (rows[0] for sequence, rows in work if not sequence.is_prefilled)
-        self._scheduler.count_iteration(sum(len(row.tokens) for row in prompts))
+        streams, prompts = self._plan()
+        work = [*streams, *prompts]
+        prompt_tokens = sum(len(rows[0].tokens) for _, rows in prompts)
+        self._scheduler.count_iteration(prompt_tokens)
         if not work:
             return
+        started = time.perf_counter()
         try:
             logits = self._runner.forward([row for _, rows in work for row in rows])
         except RankLostError:
@@ -57,24 +58,26 @@ class StepLoop:
             sequence.num_cached = rows[0].end
         ready = zip([sequence for sequence, _ in work], parts, strict=True)
         self._advance([each for each in ready if each[0].is_prefilled])
+        if streams:
+            self._budget.note(prompt_tokens, time.perf_counter() - started)
 
     def fail_running(self, error: Exception) -> None:
         """End the running requests with `error`; those that wait go on waiting."""
         for sequence in self._scheduler.running():
             self._fail(sequence, error)
 
-    def _plan(self) -> list[tuple[Sequence, list[Row]]]:
+    def _plan(self) -> tuple[list[Work], list[Work]]:
         """Return the rows of the next forward pass: all streams, and prompts in their order."""
         running = self._scheduler.running()
-        work = [(each, each.decode_rows()) for each in running if each.is_prefilled]
-        budget = MAX_PREFILL_TOKENS_BESIDE_STREAMS if work else MAX_PREFILL_TOKENS
+        streams = [(each, each.decode_rows()) for each in running if each.is_prefilled]
+        budget = self._budget.tokens(beside_streams=bool(streams))
+        prompts: list[Work] = []
         for sequence in running:
-            cost = 1 + sequence.num_cached // POSITIONS_AS_COSTLY_AS_A_TOKEN
-            if not sequence.is_prefilled and budget >= cost:
-                row = sequence.prefill_row(budget // cost)
-                budget -= len(row.tokens) * cost
-                work.append((sequence, [row]))
-        return work
+            if not sequence.is_prefilled and budget:
+                row = sequence.prefill_row(budget)
+                budget -= len(row.tokens)
+                prompts.append((sequence, [row]))
+        return streams, prompts
 
     def _advance(self, parts: list[tuple[Sequence, torch.Tensor]]) -> None:
         """Choose tokens; an exception there is one request's own and ends no other."""

@@ -19,8 +19,8 @@ from reference_engine.interface import (
     TokenEvent,
 )
 from reference_engine.model_runner import ModelRunner
+from reference_engine.prefill_budget import FIRST_TOKENS_BESIDE_STREAMS
 from reference_engine.scheduler import Scheduler
-from reference_engine.step_loop import MAX_PREFILL_TOKENS_BESIDE_STREAMS
 
 PROMPT = [3, 1, 4, 1, 5]
 LONG = 500
@@ -105,7 +105,7 @@ def test_cancelling_a_queued_request_ends_it_while_others_run(small: ReferenceEn
 def test_cancelling_in_the_middle_of_a_long_prompt_leaves_nothing_behind(
     small: ReferenceEngine,
 ) -> None:
-    prompt = [7] * (2 * MAX_PREFILL_TOKENS_BESIDE_STREAMS - 4)
+    prompt = [7] * (2 * FIRST_TOKENS_BESIDE_STREAMS - 4)
     held, halfway = hold(small), Replies()
     held.on_next = lambda: small.cancel("halfway")  # after the first chunk, before the second
     small.submit(request(prompt, 4, request_id="halfway", beam_width=1), halfway)

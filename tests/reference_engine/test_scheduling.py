@@ -13,7 +13,7 @@ from reference_engine.engine import ReferenceEngine
 from reference_engine.interface import RequestRefusedError, TokenEvent
 from reference_engine.kv_cache import Row
 from reference_engine.model_runner import ModelRunner
-from reference_engine.step_loop import MAX_PREFILL_TOKENS, MAX_PREFILL_TOKENS_BESIDE_STREAMS
+from reference_engine.prefill_budget import FIRST_TOKENS_BESIDE_STREAMS, MAX_TOKENS
 
 VOCAB = 512
 
@@ -75,8 +75,8 @@ def test_a_long_prompt_beside_a_stream_is_computed_in_small_chunks_with_every_to
     assert all(rows[0] == 1 for rows in beside)
     chunks = [rows[1] for rows in beside]
     assert sum(chunks) == 2000
-    assert chunks[0] == MAX_PREFILL_TOKENS_BESIDE_STREAMS
-    assert chunks[-2] == MAX_PREFILL_TOKENS_BESIDE_STREAMS // 4  # three times 512 before it
+    assert chunks[0] == FIRST_TOKENS_BESIDE_STREAMS
+    assert max(chunks) <= MAX_TOKENS
 
 
 def test_prompts_that_arrive_together_are_computed_in_one_pass(
@@ -96,7 +96,7 @@ def test_prompts_that_arrive_together_are_computed_in_one_pass(
         each.beams()
     engine.shutdown()
     assert forward_passes[1] == [60] * 6
-    assert MAX_PREFILL_TOKENS >= 6 * 60
+    assert MAX_TOKENS >= 6 * 60
 
 
 def test_a_request_that_can_never_fit_the_cache_is_refused(narrow: ReferenceEngine) -> None:
