@@ -21,12 +21,22 @@ class Process:
     command: tuple[str, ...]
 
     @property
-    def name(self) -> str:
-        """The model, if it is a stub of Triton's Python backend; else the program."""
+    def model(self) -> str | None:
+        """The model that a stub of Triton's Python backend runs; none of other programs."""
         for word in self.command:
             if model := MODEL_OF_STUB.search(word):
                 return model[1]
-        return Path(self.command[0]).name
+        return None
+
+    @property
+    def name(self) -> str:
+        """The model, if it is a stub; else the program."""
+        return self.model or Path(self.command[0]).name
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return _command(self.pid) == self.command
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that all its threads have had."""
@@ -49,12 +59,11 @@ def running_processes() -> Iterator[Process]:
     for directory in PROC.glob("[0-9]*"):
         pid = int(directory.name)
         try:
-            command = (directory / "cmdline").read_bytes().decode(errors="replace")
             parent = int(_stat(pid)[1])
         except (FileNotFoundError, ProcessLookupError):
             continue
-        if command:
-            yield Process(pid, parent, tuple(command.removesuffix("\0").split("\0")))
+        if command := _command(pid):
+            yield Process(pid, parent, command)
 
 
 def family(pid: int) -> list[Process]:
@@ -68,6 +77,15 @@ def family(pid: int) -> list[Process]:
     for process in found:
         found += children[process.pid]
     return found
+
+
+def _command(pid: int) -> tuple[str, ...]:
+    """Return the command line, empty if the process has ended."""
+    try:
+        command = (PROC / str(pid) / "cmdline").read_bytes().decode(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ()
+    return tuple(command.removesuffix("\0").split("\0")) if command else ()
 
 
 def _stat(pid: int) -> list[str]:

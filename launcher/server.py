@@ -17,6 +17,7 @@ from types import TracebackType
 from launcher.command import HOST, triton_command
 from launcher.installation import find_installation
 from launcher.ports import TritonPorts
+from launcher.processes import Process, family
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the Python backend keeps its regions
 STOP_GRACE_SECONDS = 15.0
@@ -55,6 +56,7 @@ class TritonServer:
         self.shared_memory_prefix = f"aeolus_{uuid.uuid4().hex[:12]}_"
         self._world_size = world_size
         self._process: subprocess.Popen[bytes] | None = None
+        self._stubs: list[Process] = []
 
     @property
     def grpc_address(self) -> str:
@@ -81,6 +83,17 @@ class TritonServer:
     def is_alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def failure(self) -> str | None:
+        """What has ended although nobody asked for it; none while the server is whole.
+
+        A tritonserver whose stub has died says that it is ready, and answers no request.
+        """
+        if not self.is_alive:
+            return "tritonserver has ended"
+        lost = [each.name for each in self._stubs if not each.is_running]
+        return f"the process of model {lost[0]!r} has ended" if lost else None
 
     def start(self) -> None:
         """Start the process; call from a thread that outlives the server (see `_die_with_parent`).
@@ -131,7 +144,7 @@ class TritonServer:
             waited = time.monotonic() - started
             if not self.is_alive:
                 self.stop()
-                raise TritonStartError(f"tritonserver did not start: {self._failure()}")
+                raise TritonStartError(f"tritonserver did not start: {self._reason_of_failure()}")
             if waited > timeout_seconds:
                 self.stop()
                 raise TritonStartError(
@@ -141,13 +154,18 @@ class TritonServer:
                 on_wait(waited)
                 next_report += 1.0
             time.sleep(0.05)
+        self._stubs = [each for each in family(self.pid) if each.model]
 
-    def stop(self) -> None:
-        """End the server and everything it started; without effect where nothing runs."""
+    def stop(self, at_once: bool = False) -> None:
+        """End the server and everything it started; without effect where nothing runs.
+
+        Args:
+            at_once: give requests that run no time to end.
+        """
         if self._process is None:
             return
-        process, self._process = self._process, None
-        if process.poll() is None:
+        process, self._process, self._stubs = self._process, None, []
+        if process.poll() is None and not at_once:
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(STOP_GRACE_SECONDS)
@@ -164,7 +182,7 @@ class TritonServer:
         except (urllib.error.URLError, OSError):
             return False
 
-    def _failure(self) -> str:
+    def _reason_of_failure(self) -> str:
         log = self.log_path.read_text(errors="replace")
         failures = {match["model"]: match["reason"] for match in MODEL_FAILURE.finditer(log)}
         if failures:

@@ -1,6 +1,6 @@
 """Serve the models: a tritonserver on loopback, and the shim in front of it.
 
-Runs until Ctrl-C or SIGTERM; a tritonserver that ends before is started again.
+Runs until Ctrl-C or SIGTERM; a tritonserver that ends before, or loses a model, is started again.
 """
 
 import argparse
@@ -33,7 +33,7 @@ logger = logging.getLogger("serve")
 
 
 class Supervisor(threading.Thread):
-    """Starts a tritonserver again when it ends; gives up when it does not load any more."""
+    """Starts a broken tritonserver again; gives up when it does not load any more."""
 
     def __init__(self, triton: TritonServer, shim: ShimServer):
         super().__init__(name="triton-supervisor", daemon=True)
@@ -45,11 +45,12 @@ class Supervisor(threading.Thread):
     def run(self) -> None:
         """Watch until `stop`."""
         while not self._stopping.wait(WATCH_SECONDS):
-            if self._triton.is_alive:
+            failure = self._triton.failure
+            if failure is None:
                 continue
-            logger.warning("tritonserver ended; starting it again")
+            logger.warning("%s; starting tritonserver again", failure)
             try:
-                self._triton.stop()
+                self._triton.stop(at_once=True)
                 self._triton.start()
                 self._triton.wait_until_ready(START_SECONDS)
                 logger.warning("tritonserver is ready again")

@@ -19,10 +19,10 @@ def processes_of(run_directory: Path) -> list[Process]:
     ]
 
 
-def stub_of(run_directory: Path, model: str) -> int:
-    """Return the process that runs a Python model of the tritonserver of `run_directory`."""
-    (stub,) = (each.pid for each in processes_of(run_directory) if each.name == model)
-    return stub
+def process_of(run_directory: Path, name: str) -> int:
+    """Return the tritonserver of `run_directory`, or its stub that runs a model of that name."""
+    (pid,) = (each.pid for each in processes_of(run_directory) if each.name == name)
+    return pid
 
 
 def left_after(run_directory: Path, seconds: float) -> list[Process]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from processes import left_after, processes_of, shared_memory, shared_memory_prefix
+from processes import left_after, process_of, processes_of, shared_memory, shared_memory_prefix
 
 from launcher.ports import free_ports
 from launcher.service import serve_command
@@ -77,10 +77,10 @@ def test_it_can_be_stopped_while_models_load(tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
-def test_a_tritonserver_that_dies_is_started_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("lost", ["tritonserver", "tensorrt_llm"])
+def test_a_tritonserver_that_breaks_is_started_again(tmp_path: Path, lost: str) -> None:
     with serving(tmp_path) as (process, url):
-        (triton,) = (each for each in processes_of(tmp_path) if each.name == "tritonserver")
-        os.kill(triton.pid, signal.SIGKILL)
+        os.kill(process_of(tmp_path, lost), signal.SIGKILL)
         while httpx.get(f"{url}/health/ready", timeout=TIMEOUT).status_code == 200:
             time.sleep(0.02)
         reply = httpx.post(f"{url}/predict", json=QUESTION, timeout=TIMEOUT)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from processes import stub_of
+from processes import process_of
 from serving import serve_shim, wait_until_ready
 
 from build_engines.assemble import COMMITTED
@@ -77,7 +77,7 @@ def test_a_triton_that_has_lost_a_stage_is_unavailable_until_it_was_started_agai
     with httpx.stream("POST", f"{url}/predict", json=LONG, timeout=TIMEOUT) as running:
         text = running.iter_text()
         next(text)
-        os.kill(stub_of(own.log_path.parent, model), signal.SIGKILL)
+        os.kill(process_of(own.log_path.parent, model), signal.SIGKILL)
         refused = ask(url)
         assert refused.status_code == 503
         assert refused.headers["retry-after"]
@@ -86,8 +86,7 @@ def test_a_triton_that_has_lost_a_stage_is_unavailable_until_it_was_started_agai
                 pass
     time.sleep(5 * CHECK_SECONDS)
     assert readiness(url) == 503
-    os.kill(own.pid, signal.SIGKILL)  # its own end would wait for what it can not finish
-    own.stop()
+    own.stop(at_once=True)
     own.start()
     own.wait_until_ready(START_SECONDS)
     wait_until_ready(url)
