@@ -24,7 +24,7 @@ class CheckpointError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class ModelShape:
-    """What the key-value cache and the validation need to know of a model."""
+    """What the engine needs to know of a model before it loads the weights."""
 
     hidden_size: int
     num_layers: int
@@ -34,6 +34,8 @@ class ModelShape:
     vocab_size: int
     max_position_embeddings: int
     sliding_window: int | None
+    num_ranks: int | None
+    """How many a converted checkpoint is for; none of a Hugging Face one, which any may share."""
 
 
 def read_config(directory: Path) -> tuple[PreTrainedConfig, int | None]:
@@ -67,7 +69,7 @@ def read_shape(directory: Path) -> ModelShape:
         CheckpointError: there is none, it can not be read, or the architecture or its rotary
             embedding can not be served.
     """
-    config, _ = read_config(directory)
+    config, num_ranks = read_config(directory)
     if config.model_type not in ARCHITECTURES:
         raise CheckpointError(
             f"{directory}: architecture {config.model_type!r} is not supported;"
@@ -89,6 +91,7 @@ def read_shape(directory: Path) -> ModelShape:
         vocab_size=config.vocab_size,
         max_position_embeddings=config.max_position_embeddings,
         sliding_window=getattr(config, "sliding_window", None),
+        num_ranks=num_ranks,
     )
 
 

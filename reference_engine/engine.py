@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from reference_engine.blocks import BlockPool
-from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_config, read_shape
+from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_shape
 from reference_engine.decoder import Decoder
 from reference_engine.hardware import AUTO, CPU, best_device, resolve_dtype, use_threads_for
 from reference_engine.interface import (
@@ -95,8 +95,7 @@ class ReferenceEngine:
         pool = BlockPool(num_blocks, TOKENS_PER_BLOCK)
         self._scheduler = Scheduler(max_batch_size, max_queue_size, pool)
 
-        _, num_ranks = read_config(directory)
-        is_shared = num_ranks is not None or tensor_parallel_size > 1
+        is_shared = shape.num_ranks is not None or tensor_parallel_size > 1
         device = CPU if is_shared else best_device()
         spec = ModelSpec(
             directory,
