@@ -28,12 +28,24 @@ def projection(*modules: Any) -> Map:
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR_TOKENS)
 
     def project(tokens: torch.Tensor) -> torch.Tensor:
+        missing = padded_length(len(tokens)) - len(tokens)
+        padded = functional.pad(tokens, (0, 0, 0, missing)) if missing else tokens
         projected: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            tokens, packed, bias, "none", [], ""
+            padded, packed, bias, "none", [], ""
         )
-        return projected
+        return projected[: len(tokens)]
 
     return project
+
+
+def padded_length(tokens: int) -> int:
+    """Return how many tokens to compute for so many: up to a quarter more, in few different sizes.
+
+    oneDNN compiles code for each number of tokens that it meets, which takes longer than the
+    product for a small model, and keeps it: half a MiB each (docs/performance.md).
+    """
+    step = 1 << max(0, (tokens - 1).bit_length() - 3)
+    return -(-tokens // step) * step
 
 
 def _can_be_packed(weight: torch.Tensor) -> bool:

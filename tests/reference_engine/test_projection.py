@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from reference_engine.projection import projection
+from reference_engine.projection import padded_length, projection
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -23,8 +23,15 @@ def test_a_projection_equals_torchs_linear(
     modules = [linear(inputs, outputs + more, bias, dtype) for more in (0, 3)]
     with torch.inference_mode():
         project = projection(*modules)
-        for tokens in (1, 2, 16, 17, 100):
+        for tokens in (1, 2, 9, 16, 17, 100):
             hidden = torch.randn(tokens, inputs).to(dtype)
             expected = torch.cat([module(hidden) for module in modules], dim=-1)
             tolerance = 1e-5 if dtype == torch.float32 else 2e-2
             torch.testing.assert_close(project(hidden), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_any_number_of_tokens_is_computed_in_few_sizes() -> None:
+    sizes = {tokens: padded_length(tokens) for tokens in range(1, 1025)}
+    assert all(tokens <= size <= 1.25 * tokens for tokens, size in sizes.items())
+    assert len(set(sizes.values())) == 36
+    assert {tokens for tokens, size in sizes.items() if tokens == size} >= {*range(1, 9), 16, 1024}
