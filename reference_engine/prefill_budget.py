@@ -19,14 +19,19 @@ class PrefillBudget:
         self._step_seconds: deque[float] = deque(maxlen=15)
         self._seconds_a_token: deque[float] = deque(maxlen=5)
 
-    def tokens(self, beside_streams: bool) -> int:
-        """Return the most prompt tokens for the next pass, at least 1."""
-        if not beside_streams:
+    def tokens(self, streams: int) -> int:
+        """Return the most prompt tokens for the next pass beside so many rows of streams.
+
+        A token of a prompt costs no more than one of a stream, so some are allowed for each row,
+        whatever was learned: where prompts never cease there are no steps without to learn from.
+        """
+        if not streams:
             return MAX_TOKENS
-        if not self._step_seconds or not self._seconds_a_token:
-            return FIRST_TOKENS_BESIDE_STREAMS
-        spare = (DECODE_STEPS_A_PASS - 1) * median(self._step_seconds)
-        return int(max(1, min(MAX_TOKENS, spare / median(self._seconds_a_token))))
+        more_steps = DECODE_STEPS_A_PASS - 1
+        learned: float = FIRST_TOKENS_BESIDE_STREAMS
+        if self._step_seconds and self._seconds_a_token:
+            learned = more_steps * median(self._step_seconds) / median(self._seconds_a_token)
+        return int(min(MAX_TOKENS, max(more_steps * streams, learned)))
 
     def note(self, prompt_tokens: int, seconds: float) -> None:
         """Learn from a pass with streams that has read `prompt_tokens` beside them."""

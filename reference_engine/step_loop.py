@@ -70,7 +70,7 @@ class StepLoop:
         """Return the rows of the next forward pass: all streams, and prompts in their order."""
         running = self._scheduler.running()
         streams = [(each, each.decode_rows()) for each in running if each.is_prefilled]
-        budget = self._budget.tokens(beside_streams=bool(streams))
+        budget = self._budget.tokens(sum(len(rows) for _, rows in streams))
         prompts: list[Work] = []
         for sequence in running:
             if not sequence.is_prefilled and budget:

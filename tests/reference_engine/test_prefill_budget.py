@@ -20,7 +20,7 @@ class Machine:
         """Return the seconds of the last pass."""
         seconds = 0.0
         for _ in range(passes):
-            tokens = budget.tokens(beside_streams=True) if with_prompts else 0
+            tokens = budget.tokens(1) if with_prompts else 0
             seconds = self.step + tokens * self.token
             budget.note(tokens, seconds)
         return seconds
@@ -39,11 +39,11 @@ def test_a_pass_lasts_as_many_decode_steps_as_asked(step: float, token: float) -
 
 def test_nothing_is_learned_before_there_was_something_to_learn_from() -> None:
     budget = PrefillBudget()
-    assert budget.tokens(beside_streams=False) == MAX_TOKENS
-    assert budget.tokens(beside_streams=True) == FIRST_TOKENS_BESIDE_STREAMS
+    assert budget.tokens(0) == MAX_TOKENS
+    assert budget.tokens(1) == FIRST_TOKENS_BESIDE_STREAMS
     budget.note(32, 0.1)  # no step without prompts to compare with
     budget.note(0, 0.02)
-    assert budget.tokens(beside_streams=True) == FIRST_TOKENS_BESIDE_STREAMS
+    assert budget.tokens(1) == FIRST_TOKENS_BESIDE_STREAMS
 
 
 def test_it_stays_in_its_limits() -> None:
@@ -52,18 +52,18 @@ def test_it_stays_in_its_limits() -> None:
     Machine(1.0, 1e-9).run(fast, 3, with_prompts=True)
     Machine(0.001, 1.0).run(slow, 3, with_prompts=False)
     Machine(0.001, 1.0).run(slow, 3, with_prompts=True)
-    assert fast.tokens(beside_streams=True) <= MAX_TOKENS
-    assert slow.tokens(beside_streams=True) == 1
+    assert fast.tokens(1) <= MAX_TOKENS
+    assert slow.tokens(1) == 2
 
 
 def test_one_pass_that_the_machine_interrupts_changes_nothing() -> None:
     budget, machine = PrefillBudget(), Machine(0.030, 0.0008)
     machine.run(budget, 20, with_prompts=False)
     machine.run(budget, 6, with_prompts=True)
-    before = budget.tokens(beside_streams=True)
+    before = budget.tokens(1)
     budget.note(0, 3.0)
     budget.note(before, 3.0)
-    assert budget.tokens(beside_streams=True) == before
+    assert budget.tokens(1) == before
 
 
 def test_what_a_token_costs_may_grow_with_what_is_before_it() -> None:
@@ -72,3 +72,12 @@ def test_what_a_token_costs_may_grow_with_what_is_before_it() -> None:
     machine.run(budget, 6, with_prompts=True)
     seconds = Machine(0.030, 0.0016).run(budget, 6, with_prompts=True)
     assert seconds <= DECODE_STEPS_A_PASS * 0.030 * 1.001
+
+
+def test_prompts_that_never_cease_are_read_although_nothing_can_be_learned_any_more() -> None:
+    budget = PrefillBudget()
+    budget.note(0, 0.003)  # one stream; later there are hundreds, and always prompts beside them
+    for _ in range(10):
+        budget.note(budget.tokens(400), 0.3)
+    assert budget.tokens(400) == 800
+    assert budget.tokens(1000) == MAX_TOKENS
