@@ -8,7 +8,7 @@ from opentelemetry.trace import Tracer
 
 from catalog import ModelEntry, load_catalog
 from client import GenerationRequest
-from shim.generate.problems import MAX_QUOTED
+from shim.generate.problems import shorten
 from shim.generate.translation import check_engine, is_limited_by_engine
 from shim.model_client import ModelClient
 from shim.operations.metrics import Metrics
@@ -66,9 +66,9 @@ class ServedModels:
         try:
             return self._models[name]
         except KeyError:
-            quoted = name if len(name) <= MAX_QUOTED else f"{name[:MAX_QUOTED]}..."
             raise HTTPException(
-                404, f"Model '{quoted}' is not served here; served: {', '.join(self._models)}"
+                404,
+                f"Model '{shorten(name)}' is not served here; served: {', '.join(self._models)}",
             ) from None
 
     def of_host(self, host: str) -> ServedModel:

@@ -64,5 +64,9 @@ def refusals(values: dict[str, Any], table: Mapping[str, Row]) -> Iterator[Probl
 
 def quote(value: Any) -> str:
     """Return a value as JSON, cut to a length that an error text has room for."""
-    text = json.dumps(value, ensure_ascii=False)
+    return shorten(json.dumps(value, ensure_ascii=False))
+
+
+def shorten(text: str) -> str:
+    """Return a text cut to a length that an error text has room for."""
     return text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}..."
