@@ -17,25 +17,25 @@ ENGINE_OPTIONS ?=
 ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
 # In the container: the environment of its TensorRT-LLM, whose versions stay as they are.
 VENV ?= /opt/venv-tritonserver
-INSTALL = $(BIN)/pip install --quiet --editable .
+INSTALL = $(BIN)/pip install --quiet --editable client --editable .
 else
 VENV ?= .venv
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable '.[models,embedded,dev]'
+	--constraint constraints.txt --editable client --editable '.[models,embedded,dev]'
 endif
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test lint format plan build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak leave hold-streams fuzz clean
+.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Install everything into $(VENV)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 	@echo "installing into $(VENV); the first time takes a minute or two"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "$(PYTHON) is not Python 3.11 to 3.13; choose one with PYTHON=..." >&2; exit 1; }
@@ -43,7 +43,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPOSITORY=dir
-	@exec $(BIN)/python scripts/serve.py --host $(HOST) --port $(PORT) \
+	@exec $(BIN)/python -m launcher --host $(HOST) --port $(PORT) \
 		--triton-grpc-port $(TRITON_GRPC_PORT) --triton-http-port $(TRITON_HTTP_PORT) \
 		--triton-metrics-port $(TRITON_METRICS_PORT) \
 		$(if $(MODEL),--model '$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') \
@@ -78,31 +78,31 @@ build: $(INSTALLED) ## In the container: download MODEL, convert it, build its e
 		--checkpoint $(CHECKPOINT_DIR) --output .run/deployments/$(MODEL) $(ENGINE_OPTIONS)
 
 bench: $(INSTALLED) ## Measure shim, ensemble and engine at concurrency 1, 16, 64, 256
-	@$(BIN)/python scripts/bench.py
+	@$(BIN)/python -m scripts.bench.stages
 
-leave: $(INSTALLED) ## Leave 200 requests under load; measure how soon the engine stops
-	@$(BIN)/python scripts/leave.py
+bench-cancel: $(INSTALLED) ## Leave 200 requests under load; measure how soon the engine stops
+	@$(BIN)/python -m scripts.bench.cancel
 
 hold-streams: $(INSTALLED) ## Hold 1,000 slow streams for a minute; measure what they cost
-	@$(BIN)/python scripts/hold_streams.py
+	@$(BIN)/python -m scripts.bench.hold_streams
 
 fuzz: $(INSTALLED) ## Send 5,000 requests of every kind; none may fail or leave anything
-	@$(BIN)/python scripts/fuzz.py
+	@$(BIN)/python -m scripts.bench.fuzz
 
 bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
-	@$(BIN)/python scripts/bench_engine.py
+	@$(BIN)/python -m scripts.bench.engine
 
 bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to end
-	@$(BIN)/python scripts/bench_serving.py
+	@$(BIN)/python -m scripts.bench.serving
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
-	@$(BIN)/python scripts/bench_convert.py
+	@$(BIN)/python -m scripts.bench.convert
 
 bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
-	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python scripts/bench_text.py
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text
 
 soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
-	@$(BIN)/python scripts/soak_engine.py
+	@$(BIN)/python -m scripts.bench.soak
 
 clean: ## Remove the environment and everything that was made
 	rm -rf $(VENV) .run .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

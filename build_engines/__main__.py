@@ -3,21 +3,21 @@
 import argparse
 import sys
 
-from build_engines.assemble import assemble_tensorrtllm
-from build_engines.build import build_engine, export_fp8
-from build_engines.convert import convert
+from build_engines.checkpoint.convert import convert
+from build_engines.checkpoint.engine_config import EngineError
+from build_engines.checkpoint.huggingface_config import CheckpointError
+from build_engines.checkpoint.partial_directory import ConversionError
+from build_engines.checkpoint.progress import ProgressBar
 from build_engines.documentation import DOCUMENT, render_document
-from build_engines.engine_config import EngineError
-from build_engines.huggingface_config import CheckpointError
 from build_engines.options import engine_of, model_of, parse
-from build_engines.partial_directory import ConversionError
-from build_engines.plan import PlanError, make_plan
-from build_engines.preflight import PreflightError
-from build_engines.progress import ProgressBar
-from build_engines.report import render
+from build_engines.plan.capacity import PlanError, make_plan
+from build_engines.plan.report import render
 from build_engines.repository import RepositoryError
-from build_engines.tool import ToolError
-from build_engines.verify import VerificationError, verify
+from build_engines.tensorrt_llm.assemble import assemble_tensorrtllm
+from build_engines.tensorrt_llm.build import build_engine, export_fp8
+from build_engines.tensorrt_llm.preflight import PreflightError
+from build_engines.tensorrt_llm.tool import ToolError
+from build_engines.verify.directory import VerificationError, verify
 from catalog import CatalogError
 
 ERRORS = (
@@ -52,7 +52,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 def _fetch(options: argparse.Namespace) -> int:
     # huggingface_hub takes a second to import, and no other command needs it.
-    from build_engines.fetch import FetchError, fetch
+    from build_engines.checkpoint.fetch import FetchError, fetch
 
     try:
         snapshot = fetch(model_of(options), options.output, revision=options.revision)
@@ -102,7 +102,7 @@ def _verify(options: argparse.Namespace) -> int:
     if options.against is None or not report.ok:
         return 0 if report.ok else 1
     # It imports torch and transformers.
-    from build_engines.comparison import verify_against
+    from build_engines.verify.comparison import verify_against
 
     comparison = verify_against(options.directory, options.against)
     print(comparison.render())

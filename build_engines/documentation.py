@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from build_engines.command import modelopt_export_command, trtllm_build_command
-from build_engines.gpus import GIB
-from build_engines.plan import CapacityPlan, describe, make_plan
+from build_engines.plan.capacity import CapacityPlan, describe, make_plan
+from build_engines.plan.gpus import GIB
+from build_engines.tensorrt_llm.command import modelopt_export_command, trtllm_build_command
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry, load_catalog
 
-DOCUMENT = Path(__file__).parent.parent / "docs" / "engine-builds.md"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "engine-builds.md"
 
 INTRODUCTION = f"""\
 # Engine builds

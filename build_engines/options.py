@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from build_engines.plan import choose_engine
+from build_engines.plan.capacity import choose_engine
 from catalog import EnginePlan, ModelEntry, load_catalog
 from catalog.schema import EngineDtype, GpuName, Quantization
 

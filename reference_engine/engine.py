@@ -9,24 +9,24 @@ from pathlib import Path
 
 import torch
 
-from reference_engine.blocks import BlockPool
-from reference_engine.checkpoint import DTYPES, ModelShape, load_model, read_shape
-from reference_engine.decoder import Decoder
-from reference_engine.hardware import AUTO, CPU, best_device, resolve_dtype, use_threads_for
-from reference_engine.interface import (
+from engine_step.interface import (
     EngineRequest,
     EngineStatistics,
     EngineStoppedError,
     RankLostError,
     TokenEvent,
 )
-from reference_engine.kv_cache import KVCache
-from reference_engine.model_runner import ModelRunner, Runner
+from reference_engine.model.blocks import BlockPool
+from reference_engine.model.checkpoint import DTYPES, ModelShape, load_model, read_shape
+from reference_engine.model.decoder import Decoder
+from reference_engine.model.hardware import AUTO, CPU, best_device, resolve_dtype, use_threads_for
+from reference_engine.model.kv_cache import KVCache
+from reference_engine.model.model_runner import ModelRunner, Runner
+from reference_engine.ranks.leader import open_ranks
+from reference_engine.ranks.rank import ModelSpec
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence
 from reference_engine.step_loop import StepLoop, abort
-from reference_engine.tensor_parallel.leader import open_ranks
-from reference_engine.tensor_parallel.rank import ModelSpec
 from reference_engine.validation import Limits, validate
 
 DEFAULT_MAX_SEQ_LEN = 4096

@@ -3,13 +3,13 @@
 import threading
 from collections import deque
 
-from reference_engine.blocks import BlockPool
-from reference_engine.interface import (
+from engine_step.interface import (
     EngineStatistics,
     EngineStoppedError,
     QueueFullError,
     RequestRefusedError,
 )
+from reference_engine.model.blocks import BlockPool
 from reference_engine.sequence import Sequence, SequenceStatus
 
 

@@ -5,12 +5,12 @@ from enum import Enum
 
 import torch
 
-from reference_engine import decoding
-from reference_engine.blocks import BlockPool, SequenceBlocks
-from reference_engine.decoding import Decoding
-from reference_engine.interface import BeamLogProbs, EngineRequest, PerfMetrics, TokenEvent
-from reference_engine.kv_cache import Row
+from engine_step.interface import BeamLogProbs, EngineRequest, PerfMetrics, TokenEvent
+from reference_engine.model.blocks import BlockPool, SequenceBlocks
+from reference_engine.model.kv_cache import Row
 from reference_engine.request_times import RequestTimes
+from reference_engine.sampling import decoding
+from reference_engine.sampling.decoding import Decoding
 
 
 class SequenceStatus(Enum):

@@ -5,11 +5,11 @@ import time
 
 import torch
 
-from reference_engine import decoding
-from reference_engine.interface import RankLostError, TokenEvent
-from reference_engine.kv_cache import Row
-from reference_engine.model_runner import Runner
+from engine_step.interface import RankLostError, TokenEvent
+from reference_engine.model.kv_cache import Row
+from reference_engine.model.model_runner import Runner
 from reference_engine.prefill_budget import PrefillBudget
+from reference_engine.sampling import decoding
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence, SequenceStatus
 

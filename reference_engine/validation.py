@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reference_engine.interface import EngineRequest, RequestRefusedError, SamplingConfig
+from engine_step.interface import EngineRequest, RequestRefusedError, SamplingConfig
 
 FINITE = (
     "temperature",

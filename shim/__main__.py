@@ -3,7 +3,7 @@
 import sys
 
 from shim.app import create_app
-from shim.operations import logs
+from shim.observation import logs
 from shim.server import ShimServer
 from shim.settings import SettingsError, read_settings
 

@@ -9,22 +9,26 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from client import ServerEndingError
-from shim import gpu_stats, health, predict, welcome, zephyr
-from shim.error_responses import error_responses
-from shim.errors import install_error_handlers
-from shim.formatting import Formatter
-from shim.gates.api_keys import ApiKeys, Authentication
-from shim.gates.deadline import Deadline
-from shim.gates.drain import Drain, Lifecycle
-from shim.gates.head import Head
-from shim.gates.rate_limit import RateLimit
-from shim.models import ServedModels
-from shim.openai import routes as openai_routes
-from shim.operations import exposition
-from shim.operations.metrics import Metrics
-from shim.operations.observation import Observation
-from shim.operations.tracing import Tracing
+from aeolus_client import ServerEndingError
+from shim import health
+from shim.families.error_responses import error_responses
+from shim.families.errors import install_error_handlers
+from shim.families.openai import routes as openai_routes
+from shim.families.truss import routes as predict
+from shim.families.zephyr import gpu_stats
+from shim.families.zephyr import routes as zephyr
+from shim.families.zephyr.code_formatter import Formatter
+from shim.generation.models import ServedModels
+from shim.middleware.api_keys import ApiKeys, Authentication
+from shim.middleware.deadline import Deadline
+from shim.middleware.drain import Drain, Lifecycle
+from shim.middleware.head import Head
+from shim.middleware.rate_limit import RateLimit
+from shim.observation import exposition
+from shim.observation.metrics import Metrics
+from shim.observation.middleware import Observation
+from shim.observation.tracing import Tracing
+from shim.pages import welcome
 from shim.settings import Settings
 
 READABLE_HEADERS = [

@@ -3,10 +3,10 @@
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
-from shim.errors import error_reply, truss_headers
-from shim.models import ServedModels
-from shim.openai.errors import model_not_found
-from shim.openai.replies import model_object
+from shim.families.errors import error_reply, truss_headers
+from shim.families.openai.errors import model_not_found
+from shim.families.openai.replies import model_object
+from shim.generation.models import ServedModels
 
 router = APIRouter(tags=["health"])
 

@@ -10,7 +10,7 @@ import uvicorn
 from anyio.lowlevel import checkpoint
 
 from shim.app import App
-from shim.protocol import HttpProtocol
+from shim.http.protocol import HttpProtocol
 
 KEEP_ALIVE_SECONDS = 75
 MAX_MESSAGE_BYTES = 1 << 10

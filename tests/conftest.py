@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
-from serving import serve_shim, wait_until_ready
 
-from build_engines.assemble import COMMITTED
+from build_engines.tensorrt_llm.assemble import COMMITTED
 from launcher.server import TritonServer
-from launcher.service import running_triton
+from scripts.bench.service import running_triton
+from support.serving import serve_shim, wait_until_ready
 
 # As the reference engine asks for; some tests import torch before they import the engine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from nvidia_tools import A10G, H100, install
-from tiny_models import checkpoint_of
 
 from build_engines.__main__ import main
-from build_engines.command import MODELOPT_EXPORT
-from build_engines.progress import ProgressBar
+from build_engines.checkpoint.progress import ProgressBar
 from build_engines.repository import ModelRepository
+from build_engines.tensorrt_llm.command import MODELOPT_EXPORT
+from support.nvidia_tools import A10G, H100, install
+from support.tiny_models import checkpoint_of
 
 ZEPHYR = "zephyr-7b-beta"
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from build_engines.assemble import COMMITTED
 from build_engines.repository import ModelRepository, RepositoryError
+from build_engines.tensorrt_llm.assemble import COMMITTED
 
 MODELS = ["ensemble", "postprocessing", "preprocessing", "tensorrt_llm"]
 

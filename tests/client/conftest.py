@@ -4,10 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from asking import QUESTION, Ask
 
-from client import Completion, GenerationRequest, TritonClient
+from aeolus_client import Completion, GenerationRequest, TritonClient
 from launcher.server import TritonServer
+from support.asking import QUESTION, Ask
 
 
 @pytest.fixture

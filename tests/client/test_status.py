@@ -3,7 +3,7 @@
 import grpc
 import pytest
 
-from client.errors import (
+from aeolus_client.errors import (
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -12,7 +12,7 @@ from client.errors import (
     ServerUnavailableError,
     ServiceError,
 )
-from client.status import error_from_status, error_from_text
+from aeolus_client.status import error_from_status, error_from_text
 
 QUEUE_FULL = "Maximum queue size of 256 has been reached, please try again later"
 

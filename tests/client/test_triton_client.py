@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
-from asking import QUESTION
-from metrics import stopped_before, wait_for_active_requests
 
-from client import (
+from aeolus_client import (
     GenerationRequest,
     InvalidRequestError,
     ModelNotFoundError,
@@ -25,10 +23,13 @@ from client import (
 )
 from launcher.ports import free_ports
 from launcher.server import TritonServer
+from support.asking import QUESTION
+from support.metrics import stopped_before, wait_for_active_requests
 
 pytestmark = pytest.mark.server
 
 T = TypeVar("T")
+COMMAND = (sys.executable, "-m", "aeolus_client")
 TOKENS = 3500
 COUNTED_SECONDS = 60
 
@@ -321,7 +322,7 @@ def test_a_server_that_does_not_run_is_said_to_be_unavailable() -> None:
 
 def test_the_command_line_prints_the_reply_and_its_counts(triton: TritonServer) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "client", "What is a zephyr?", "--address", triton.grpc_address],
+        [*COMMAND, "What is a zephyr?", "--address", triton.grpc_address],
         capture_output=True,
         text=True,
         check=False,
@@ -334,7 +335,7 @@ def test_the_command_line_prints_the_reply_and_its_counts(triton: TritonServer) 
 def test_the_command_line_says_what_is_wrong(triton: TritonServer) -> None:
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "client", "hi", "--address", triton.grpc_address),
+            *(*COMMAND, "hi", "--address", triton.grpc_address),
             *("--max-tokens", "0"),
         ],
         capture_output=True,

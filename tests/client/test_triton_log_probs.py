@@ -5,10 +5,10 @@ import math
 from typing import Any
 
 import pytest
-from asking import QUESTION, Ask
 
-from client import GenerationRequest, TritonClient
+from aeolus_client import GenerationRequest, TritonClient
 from launcher.server import TritonServer
+from support.asking import QUESTION, Ask
 
 pytestmark = pytest.mark.server
 

@@ -7,13 +7,13 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
-from asking import QUESTION, Ask
-from metrics import stopped_before
 from transformers import AutoTokenizer
 
-from client import GenerationRequest, InvalidRequestError, TextChunk, TritonClient
+from aeolus_client import GenerationRequest, InvalidRequestError, TextChunk, TritonClient
 from demo.export import CHECKPOINT
 from launcher.server import TritonServer
+from support.asking import QUESTION, Ask
+from support.metrics import stopped_before
 
 pytestmark = pytest.mark.server
 

@@ -14,14 +14,14 @@ from typing import Any
 import httpx
 import pytest
 import torch
-from checkpoints import make_llama, make_mistral, make_stablelm
-from serving import serve_shim
-from tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from build_engines.assemble import assemble_reference
+from build_engines.tensorrt_llm.assemble import assemble_reference
 from catalog import load_catalog
-from launcher.service import running_triton
+from scripts.bench.service import running_triton
+from support.checkpoints import make_llama, make_mistral, make_stablelm
+from support.serving import serve_shim
+from support.tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
 pytestmark = pytest.mark.server
 

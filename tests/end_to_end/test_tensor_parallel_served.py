@@ -10,18 +10,18 @@ from typing import Any
 
 import httpx
 import pytest
-import tiny_models
 import torch
-from ranks import followers_of, has_ended, the_follower_of
-from serving import serve_shim
-from tokenizers_for_tests import save_sentencepiece_bpe
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from build_engines.assemble import assemble_reference
-from build_engines.convert import convert
+from build_engines.checkpoint.convert import convert
+from build_engines.tensorrt_llm.assemble import assemble_reference
 from catalog import load_catalog
 from launcher.processes import family
-from launcher.service import running_triton
+from scripts.bench.service import running_triton
+from support import tiny_models
+from support.ranks import followers_of, has_ended, the_follower_of
+from support.serving import serve_shim
+from support.tokenizers_for_tests import save_sentencepiece_bpe
 
 pytestmark = pytest.mark.server
 

@@ -7,12 +7,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from metrics import metric
-from processes import left_after, processes_of, shared_memory
 
 from launcher.ports import free_ports
 from launcher.processes import family
 from launcher.server import TritonServer, TritonStartError
+from support.metrics import metric
+from support.processes import left_after, processes_of, shared_memory
 
 pytestmark = pytest.mark.server
 

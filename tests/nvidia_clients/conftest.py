@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from build_engines.assemble import COMMITTED
+from build_engines.tensorrt_llm.assemble import COMMITTED
 from demo.export import CHECKPOINT
 from launcher.server import TritonServer
-from launcher.service import running_triton
+from scripts.bench.service import running_triton
 
 
 @pytest.fixture(scope="session")

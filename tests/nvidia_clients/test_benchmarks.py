@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from triton_calls import Array, Call, infer, names_of, stream
 
 from launcher.server import TritonServer
+from support.triton_calls import Array, Call, infer, names_of, stream
 
 pytestmark = pytest.mark.server
 

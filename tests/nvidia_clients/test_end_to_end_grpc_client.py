@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from triton_calls import Array, Call, names_of, stream
 from tritonclient.utils import InferenceServerException
 
 from launcher.server import TritonServer
+from support.triton_calls import Array, Call, names_of, stream
 
 pytestmark = pytest.mark.server
 

@@ -5,9 +5,9 @@ NVIDIA/TensorRT-LLM, triton_backend/tools/inflight_batcher_llm/end_to_end_test.p
 
 import numpy as np
 import pytest
-from triton_calls import Array, Call, infer
 
 from launcher.server import TritonServer
+from support.triton_calls import Array, Call, infer
 
 pytestmark = pytest.mark.server
 

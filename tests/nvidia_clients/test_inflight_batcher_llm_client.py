@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as grpc
-from triton_calls import TIMEOUT_SECONDS, Array, Call, infer, names_of, stream
 from tritonclient.utils import InferenceServerException
 
 from launcher.server import TritonServer
+from support.triton_calls import TIMEOUT_SECONDS, Array, Call, infer, names_of, stream
 
 pytestmark = pytest.mark.server
 

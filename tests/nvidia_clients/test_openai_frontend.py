@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from triton_calls import Array, Call, infer, stream
 
 from launcher.server import TritonServer
+from support.triton_calls import Array, Call, infer, stream
 
 pytestmark = pytest.mark.server
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
-from tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
 from postprocessing.detokenizer import detokenizer_of
 from postprocessing.vocabulary import Vocabulary, load_vocabulary
+from support.tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
 FAMILIES: dict[str, Callable[[Path], Tokenizer]] = {
     "byte-level": save_byte_level_bpe,

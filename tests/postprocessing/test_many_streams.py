@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from null_repository import CHECKPOINT, null_repository, vocab_size
-from null_tokens import null_tokens
 from tokenizers import Tokenizer
 
-from client import Completion, GenerationRequest, TritonClient
+from aeolus_client import Completion, GenerationRequest, TritonClient
 from launcher.server import TritonServer
-from launcher.service import running_triton
+from scripts.bench.service import running_triton
+from support.null_repository import CHECKPOINT, null_repository, vocab_size
+from support.null_tokens import null_tokens
 
 pytestmark = pytest.mark.server
 

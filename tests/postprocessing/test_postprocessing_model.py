@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-from metrics import metric
 from tokenizers import Tokenizer
-from triton_calls import infer_inputs
 
-from build_engines.assemble import COMMITTED
+from build_engines.tensorrt_llm.assemble import COMMITTED
 from launcher.server import TritonServer
+from support.metrics import metric
+from support.triton_calls import infer_inputs
 
 pytestmark = pytest.mark.server
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
-from tokenizers_for_tests import save_byte_level_bpe
 
 from postprocessing.postprocessor import EngineResponse, Postprocessor, ResponseText
 from postprocessing.streams import StreamKey, Streams
+from support.tokenizers_for_tests import save_byte_level_bpe
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 

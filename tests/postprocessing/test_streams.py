@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from tokenizers_for_tests import save_byte_level_bpe
 
 from postprocessing.parameters import TextParameters
 from postprocessing.sequence_text import SequenceText
 from postprocessing.streams import Streams
 from postprocessing.vocabulary import load_vocabulary
+from support.tokenizers_for_tests import save_byte_level_bpe
 
 
 class Clock:

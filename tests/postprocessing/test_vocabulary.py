@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenizers_for_tests import save_byte_level_bpe
 
 from postprocessing.vocabulary import UnsupportedTokenizerError, load_vocabulary
+from support.tokenizers_for_tests import save_byte_level_bpe
 
 
 def change_tokenizer(directory: Path, **fields: object) -> None:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
 from preprocessing.preprocessor import Preprocessor
+from support.tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
 MAX_SEQ_LEN = 64
 MAX_BEAM_WIDTH = 4

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from preparing import prepare
 
 from preprocessing.budget import fewest_new_tokens, new_token_budget
 from preprocessing.errors import InvalidRequestError
 from preprocessing.parameters import RequestParameters
 from preprocessing.preprocessor import Preprocessor
+from support.preparing import prepare
 
 
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(1, 200))

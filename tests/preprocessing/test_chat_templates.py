@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chat_templates import CHAT_TEMPLATES
-from preparing import prepare
-from tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 from transformers import AutoTokenizer
 
 from catalog import load_catalog
 from preprocessing.errors import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
+from support.chat_templates import CHAT_TEMPLATES
+from support.preparing import prepare
+from support.tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
 BYTE_LEVEL = ("stablelm-zephyr-3b", "llama-3-8b-instruct")
 Model = tuple[Preprocessor, Any]

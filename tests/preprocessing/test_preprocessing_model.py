@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
-from triton_calls import infer_inputs
 from tritonclient.utils import InferenceServerException
 
 from launcher.server import TritonServer
 from preprocessing.tensors import Tensor
+from support.triton_calls import infer_inputs
 
 pytestmark = pytest.mark.server
 

@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from preparing import prepare
-from tokenizers_for_tests import save_byte_level_bpe
 from transformers import AutoTokenizer
 
 from preprocessing.errors import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.tokenizer import Tokenizer, TokenizerError
+from support.preparing import prepare
+from support.tokenizers_for_tests import save_byte_level_bpe
 
 CONVERSATION = [
     {"role": "user", "content": "hi"},

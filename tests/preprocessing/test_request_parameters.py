@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from preparing import prepare
 
 from preprocessing.errors import InvalidRequestError
 from preprocessing.parameters import UnknownParameters, parse_parameters
 from preprocessing.preprocessor import Preprocessor
+from support.preparing import prepare
 
 
 def parse(**values: Any) -> Any:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from preparing import prepare
 
 from preprocessing.errors import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
+from support.preparing import prepare
 
 
 def words_of(preprocessor: Preprocessor, name: str, **request: Any) -> list[list[int]]:

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from checkpoints import make_llama, make_mistral, make_stablelm
-from engine_harness import Oracle, Served
 
 from reference_engine.engine import ReferenceEngine
+from support.checkpoints import make_llama, make_mistral, make_stablelm
+from support.engine_harness import Oracle, Served
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "stablelm": make_stablelm,

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_tensors import ask, question
-from metrics import metric
-from triton_calls import Array
 from tritonclient.utils import InferenceServerException
 
-from launcher.metrics import read_metrics
+from engine_step.metrics import GAUGES
 from launcher.server import TritonServer
-from reference_engine.metrics import GAUGES
+from scripts.bench.leaks import read_metrics
+from support.engine_tensors import ask, question
+from support.metrics import metric
+from support.triton_calls import Array
 
 pytestmark = pytest.mark.server
 

@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_harness import Replies, Served, ask, request
 
-from reference_engine.engine import ReferenceEngine
-from reference_engine.interface import (
+from engine_step.interface import (
     EngineStoppedError,
     QueueFullError,
     RequestRefusedError,
     TokenEvent,
 )
-from reference_engine.model_runner import ModelRunner
+from reference_engine.engine import ReferenceEngine
+from reference_engine.model.model_runner import ModelRunner
 from reference_engine.prefill_budget import FIRST_TOKENS_BESIDE_STREAMS
 from reference_engine.scheduler import Scheduler
+from support.engine_harness import Replies, Served, ask, request
 
 PROMPT = [3, 1, 4, 1, 5]
 LONG = 500

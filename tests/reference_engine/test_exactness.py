@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_harness import Oracle, Replies, Served, ask, request
 
+from engine_step.interface import EngineRequest, TokenEvent
 from reference_engine.engine import ReferenceEngine
-from reference_engine.interface import EngineRequest, TokenEvent
+from support.engine_harness import Oracle, Replies, Served, ask, request
 
 VOCAB = 512
 

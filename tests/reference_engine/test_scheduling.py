@@ -6,14 +6,14 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from checkpoints import make_llama
-from engine_harness import Oracle, Replies, Served, ask, request
 
+from engine_step.interface import RequestRefusedError, TokenEvent
 from reference_engine.engine import ReferenceEngine
-from reference_engine.interface import RequestRefusedError, TokenEvent
-from reference_engine.kv_cache import Row
-from reference_engine.model_runner import ModelRunner
+from reference_engine.model.kv_cache import Row
+from reference_engine.model.model_runner import ModelRunner
 from reference_engine.prefill_budget import FIRST_TOKENS_BESIDE_STREAMS, MAX_TOKENS
+from support.checkpoints import make_llama
+from support.engine_harness import Oracle, Replies, Served, ask, request
 
 VOCAB = 512
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shim.configuration import DOCUMENT, configuration_page
+from shim.pages.configuration import DOCUMENT, configuration_page
 from shim.settings import Settings, SettingsError, read_settings
 
 

@@ -8,17 +8,17 @@ from uuid import uuid4
 
 import triton_python_backend_utils as pb_utils
 
-from reference_engine.call import EngineCall
-from reference_engine.delivery import Delivery
-from reference_engine.engine import ReferenceEngine
-from reference_engine.interface import (
+from engine_step.call import EngineCall
+from engine_step.delivery import Delivery
+from engine_step.interface import (
     QueueFullError,
     RankLostError,
     RequestRefusedError,
     TokenEvent,
 )
-from reference_engine.metrics import EngineMetrics, Metric
-from reference_engine.tensors import wants_stop
+from engine_step.metrics import EngineMetrics, Metric
+from engine_step.tensors import wants_stop
+from reference_engine.engine import ReferenceEngine
 
 
 class TritonPythonModel:

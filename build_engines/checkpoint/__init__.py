@@ -1,0 +1,1 @@
+"""Checkpoints: Hugging Face's read, TensorRT-LLM's written."""

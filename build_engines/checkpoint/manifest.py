@@ -1,0 +1,133 @@
+"""What a converted checkpoint was made from, with what result: manifest.json beside it."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from build_engines.checkpoint.safetensors_file import FileDigest
+
+MANIFEST_NAME = "manifest.json"
+SNAPSHOT_NAME = "snapshot.json"
+"""Written beside a fetched checkpoint: where it came from."""
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_READ_BYTES = 1 << 20
+
+
+class ManifestError(ValueError):
+    """A manifest is missing or malformed; the text names the file."""
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Snapshot(_Table):
+    """A commit of a Hugging Face repository."""
+
+    repository: str
+    revision: str
+
+
+class SourceFile(_Table):
+    """An input as it was found: size in bytes, time of its last change in ns since 1970."""
+
+    size: int
+    modified_ns: int
+
+
+class Source(_Table):
+    """The checkpoint that was converted."""
+
+    snapshot: Snapshot | None
+    """None where the directory does not say where it came from."""
+    files: dict[str, SourceFile]
+
+
+class Conversion(_Table):
+    """The choices that the output depends on."""
+
+    model: str
+    architecture: str
+    tp_size: int
+    dtype: str
+    quantization: str
+    use_parallel_embedding: bool
+
+
+class Manifest(_Table):
+    """The content of manifest.json."""
+
+    aeolus_version: str
+    source: Source
+    conversion: Conversion
+    files: dict[str, FileDigest]
+    """Every file of the directory but this one."""
+
+    @classmethod
+    def read(cls, directory: Path) -> Self:
+        """Read the manifest of a directory.
+
+        Raises:
+            ManifestError: there is none, or it is malformed.
+        """
+        path = directory / MANIFEST_NAME
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ManifestError(f"{path}: {error.strerror}") from error
+        except ValidationError as error:
+            raise ManifestError(f"{path}: no manifest of a conversion: {error}") from error
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(self.model_dump(), indent=2) + "\n"
+
+
+def describe_source(checkpoint: Path, files: list[Path]) -> Source:
+    """Describe the inputs of a conversion.
+
+    Raises:
+        OSError: a file can not be examined.
+    """
+    stats = {file.name: file.stat() for file in files}
+    return Source(
+        snapshot=_snapshot_of(checkpoint),
+        files={
+            name: SourceFile(size=stat.st_size, modified_ns=stat.st_mtime_ns)
+            for name, stat in stats.items()
+        },
+    )
+
+
+def _snapshot_of(checkpoint: Path) -> Snapshot | None:
+    """From the note of a fetch, else from a path in the cache of huggingface_hub."""
+    try:
+        return Snapshot.model_validate_json((checkpoint / SNAPSHOT_NAME).read_bytes())
+    except (OSError, ValidationError):
+        pass
+    directory = checkpoint.resolve()
+    if _COMMIT.fullmatch(directory.name) and directory.parent.name == "snapshots":
+        kind, *repository = directory.parent.parent.name.split("--")
+        if kind == "models":
+            return Snapshot(repository="/".join(repository), revision=directory.name)
+    return None
+
+
+def digest(path: Path) -> FileDigest:
+    """Hash a file.
+
+    Raises:
+        OSError: it can not be read.
+    """
+    sha256 = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while data := file.read(_READ_BYTES):
+            sha256.update(data)
+            size += len(data)
+    return FileDigest(size, sha256.hexdigest())

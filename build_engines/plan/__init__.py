@@ -1,0 +1,1 @@
+"""What an engine needs and holds, computed before it is built."""

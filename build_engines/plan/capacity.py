@@ -1,0 +1,210 @@
+"""What an engine needs and holds, computed before anything is built."""
+
+from collections.abc import Iterator
+from itertools import product
+from typing import get_args
+
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from build_engines.plan import memory
+from build_engines.plan.gpus import GIB, GPUS
+from catalog import EnginePlan, ModelEntry
+from catalog.schema import EngineDtype, GpuName, Quantization
+
+TYPICAL_REQUEST_TOKENS = 1000
+"""Prompt and reply of the request that concurrency is counted in."""
+MAX_SUGGESTIONS = 6
+MIN_CONTEXT = 2
+TP_SIZES = (1, 2, 4, 8)
+
+
+class PlanError(ValueError):
+    """The engine can not be built or would not fit; the text says why and what would."""
+
+
+class CapacityPlan(BaseModel):
+    """An engine's needs. Sizes in bytes; `rank_` means one GPU's share."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    engine: EnginePlan
+    usable_bytes: int
+    """Memory of one GPU that a process can have."""
+    rank_parameters: int
+    rank_weight_bytes: int
+    rank_activation_bytes: int
+    reserved_bytes: int = memory.RESERVED_BYTES
+    kv_bytes_per_token: int
+    """On each GPU."""
+    kv_tokens: int
+    source_bytes: int
+    """The Hugging Face checkpoint, 16 bits a weight."""
+    checkpoint_bytes: int
+    """The TensorRT-LLM checkpoint, all ranks."""
+    engine_bytes: int
+    """The engine files, all ranks; they hold little beside the weights."""
+    host_bytes_per_worker: int
+    """Host memory that building one rank takes at its peak; an estimate."""
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def disk_bytes(self) -> int:
+        """Source, checkpoint and engine together."""
+        return self.source_bytes + self.checkpoint_bytes + self.engine_bytes
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def concurrent_typical_requests(self) -> int:
+        """Requests of `TYPICAL_REQUEST_TOKENS` tokens, one beam, that the KV cache holds."""
+        return self.kv_tokens // TYPICAL_REQUEST_TOKENS
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def concurrent_longest_requests(self) -> int:
+        """Requests of `max_seq_len` tokens, one beam, that the KV cache holds."""
+        return self.kv_tokens // self.engine.max_seq_len
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def concurrent_widest_requests(self) -> int:
+        """Requests of `max_seq_len` tokens and `max_beam_width` beams that share no block."""
+        return self.kv_tokens // (self.engine.max_seq_len * self.engine.max_beam_width)
+
+
+def choose_engine(
+    model: ModelEntry,
+    gpu: GpuName | None = None,
+    tp_size: int | None = None,
+    quantization: Quantization | None = None,
+    dtype: EngineDtype | None = None,
+    context: int | None = None,
+) -> EnginePlan:
+    """Return the catalog's plan for this hardware, else its default plan with these changes.
+
+    Args:
+        model: the model.
+        gpu: instead of the default plan's.
+        tp_size: number of GPUs, instead of the default plan's.
+        quantization: instead of the default plan's.
+        dtype: of what is not quantized, instead of the plan's.
+        context: most tokens of prompt and reply together, instead of the plan's.
+
+    Raises:
+        PlanError: `context` leaves no room for a prompt and a new token.
+    """
+    wanted = {
+        "gpu": gpu or model.engine.gpu,
+        "tp_size": tp_size or model.engine.tp_size,
+        "quantization": quantization or model.engine.quantization,
+    }
+    known = (plan for plan in model.engine_plans if plan.model_dump(include=set(wanted)) == wanted)
+    plan = next(known, model.engine.model_copy(update=wanted))
+    if dtype is not None:
+        plan = plan.model_copy(update={"dtype": dtype})
+    if context is None:
+        return plan
+    if context < MIN_CONTEXT:
+        raise PlanError(f"a context of {context} tokens holds no prompt and reply")
+    return plan.model_copy(update={"max_seq_len": context, "max_input_len": context - 1})
+
+
+def measure(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
+    """Compute what an engine needs, whether or not it fits."""
+    shape, tp_size = model.shape, engine.tp_size
+    usable = GPUS[engine.gpu].usable_bytes
+    parameters = memory.rank_parameters(shape, model.architecture, tp_size)
+    weights = memory.weight_bytes(parameters, engine.quantization)
+    activations = memory.activation_bytes(shape, engine)
+    per_token = memory.kv_bytes_per_token(shape, tp_size, engine.quantization)
+    # Weight-only quantization happens inside trtllm-build; its checkpoint is 16-bit.
+    rank_checkpoint = weights if engine.quantization == "fp8" else 2 * parameters.total
+    return CapacityPlan(
+        model=model.name,
+        engine=engine,
+        usable_bytes=usable,
+        rank_parameters=parameters.total,
+        rank_weight_bytes=weights,
+        rank_activation_bytes=activations,
+        kv_bytes_per_token=per_token,
+        kv_tokens=memory.kv_tokens(
+            usable - weights - activations - memory.RESERVED_BYTES, per_token
+        ),
+        source_bytes=2 * memory.rank_parameters(shape, model.architecture, 1).total,
+        checkpoint_bytes=rank_checkpoint * tp_size,
+        engine_bytes=weights * tp_size,
+        host_bytes_per_worker=int(memory.HOST_MEMORY_FACTOR * rank_checkpoint),
+    )
+
+
+def make_plan(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
+    """Compute what an engine needs, and refuse one that can not be.
+
+    Raises:
+        PlanError: it can not be built or does not fit; the text names the nearest that does.
+    """
+    objection = _objection(model, engine)
+    if objection is not None:
+        raise PlanError(f"{model.name}: {objection}; {_suggestion(model, engine)}")
+    return measure(model, engine)
+
+
+def _objection(model: ModelEntry, engine: EnginePlan) -> str | None:
+    """Say why an engine can not be, or None."""
+    shape, tp_size = model.shape, engine.tp_size
+    if shape.num_attention_heads % tp_size or shape.intermediate_size % tp_size:
+        return (
+            f"{tp_size} GPUs can not share {shape.num_attention_heads} attention heads and an "
+            f"MLP of {shape.intermediate_size} evenly"
+        )
+    if shape.num_key_value_heads % tp_size and tp_size % shape.num_key_value_heads:
+        return f"{tp_size} GPUs can not share {shape.num_key_value_heads} KV heads evenly"
+    if engine.max_seq_len > shape.max_position_embeddings:
+        return (
+            f"a context of {engine.max_seq_len} tokens exceeds the "
+            f"{shape.max_position_embeddings} positions that the model knows"
+        )
+    if engine.quantization == "fp8" and not GPUS[engine.gpu].fp8:
+        return f"an {engine.gpu} does not compute in FP8"
+    if engine.quantization == "fp8" and model.architecture == "StableLmForCausalLM":
+        return f"NVIDIA ModelOpt can not export a {model.architecture} in FP8"
+    plan = measure(model, engine)
+    if plan.kv_tokens < engine.max_seq_len:
+        fixed = plan.rank_weight_bytes + plan.rank_activation_bytes + plan.reserved_bytes
+        return (
+            f"does not fit {describe(engine)}: {fixed / GIB:.1f} GiB of weights, "
+            f"activations and buffers in {plan.usable_bytes / GIB:.1f} GiB a GPU leave a "
+            f"KV cache of {plan.kv_tokens:,} tokens, less than one request of "
+            f"{engine.max_seq_len:,}"
+        )
+    return None
+
+
+def _suggestion(model: ModelEntry, engine: EnginePlan) -> str:
+    """Name the plans that work and differ in as few of GPU, number and quantization as can be."""
+    working = list(_working_neighbours(model, engine))
+    if not working:
+        return "no other GPU, number of GPUs or quantization helps; use a shorter context"
+    fewest = min(changes for changes, _ in working)
+    nearest = [plan for changes, plan in working if changes == fewest]
+    return "what works: " + ", ".join(describe(plan) for plan in nearest[:MAX_SUGGESTIONS])
+
+
+def _working_neighbours(model: ModelEntry, engine: EnginePlan) -> Iterator[tuple[int, EnginePlan]]:
+    choices = product(get_args(Quantization), GPUS, TP_SIZES)
+    for quantization, gpu, tp_size in choices:
+        change = {"quantization": quantization, "gpu": gpu, "tp_size": tp_size}
+        neighbour = engine.model_copy(update=change)
+        if _objection(model, neighbour) is None:
+            changes = sum(getattr(engine, name) != value for name, value in change.items())
+            yield changes, neighbour
+
+
+def describe(engine: EnginePlan) -> str:
+    """Name an engine's hardware and precision in the words of the command line."""
+    return f"{engine.tp_size} x {engine.gpu} {precision(engine)}"
+
+
+def precision(engine: EnginePlan) -> str:
+    """Name the precision of the weights."""
+    return engine.dtype if engine.quantization == "none" else engine.quantization

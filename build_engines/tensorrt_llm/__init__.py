@@ -1,0 +1,1 @@
+"""NVIDIA's tools, and the model repository around what they build."""

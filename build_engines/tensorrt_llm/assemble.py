@@ -1,0 +1,130 @@
+"""A deployable model repository: the committed one with a deployment's values set."""
+
+from pathlib import Path
+
+from build_engines.checkpoint.engine_config import EngineConfig, EngineError
+from build_engines.checkpoint.huggingface_config import HuggingFaceConfig, read_huggingface_config
+from build_engines.checkpoint.partial_directory import partial_directory
+from build_engines.checkpoint.tokenizer_files import copy_tokenizer
+from build_engines.repository import ModelRepository, RepositoryError
+from build_engines.tensorrt_llm.engine_checks import check_engine
+from build_engines.tensorrt_llm.step import EngineFiles, drop_undeclared_inputs, tensorrt_llm_step
+from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
+from launcher.served_checkpoint import read_served_checkpoint
+
+COMMITTED = ModelRepository(Path(__file__).parents[2] / "model_repository")
+DEPLOYMENT_BYTES = 64 * 2**20
+"""More than the largest tokenizer and the repository take."""
+
+
+def assemble_reference(
+    model: ModelEntry,
+    checkpoint: Path,
+    destination: Path,
+    dtype: str = "auto",
+    *,
+    tensor_parallel_size: int | None = None,
+    tokenizer: Path | None = None,
+) -> ModelRepository:
+    """Write a repository that serves `checkpoint` as `model` with the reference engine.
+
+    Args:
+        model: what the checkpoint is.
+        checkpoint: a Hugging Face checkpoint, or a TensorRT-LLM checkpoint made by `convert`.
+        destination: directory to write.
+        dtype: of weights and cache; "auto" leaves the choice to the engine.
+        tensor_parallel_size: processes that share the model; if None as many as the checkpoint was
+            converted for, otherwise one.
+        tokenizer: directory of the tokenizer, which a converted checkpoint lacks.
+
+    Raises:
+        RepositoryError: the checkpoint is not one, is of another architecture, or does not fit the
+            other arguments.
+    """
+    served = read_served_checkpoint(model, checkpoint, tensor_parallel_size, tokenizer)
+    max_seq_len = str(served.max_seq_len)
+    repository = COMMITTED.copy_to(destination)
+    repository.set_parameters(
+        "preprocessing", {"tokenizer_dir": str(served.tokenizer), "max_seq_len": max_seq_len}
+    )
+    repository.set_parameters(
+        "tensorrt_llm",
+        {
+            "checkpoint_dir": str(served.directory),
+            "max_seq_len": max_seq_len,
+            "dtype": dtype,
+            "tensor_parallel_size": str(served.tensor_parallel_size),
+        },
+    )
+    repository.set_parameters("postprocessing", {"tokenizer_dir": str(served.tokenizer)})
+    return repository
+
+
+def assemble_tensorrtllm(
+    model: ModelEntry, plan: EnginePlan, engine: Path, checkpoint: Path, destination: Path
+) -> ModelRepository:
+    """Write a deployment that serves an engine with TensorRT-LLM's C++ backend.
+
+    Args:
+        model: the model.
+        plan: what the engine was planned as.
+        engine: its directory; it stays where it is.
+        checkpoint: the Hugging Face checkpoint, for the tokenizer.
+        destination: new directory; gets `model_repository/` and, beside it, `tokenizer/`. The
+            paths in the configurations are absolute: where it is written it must be served.
+
+    Raises:
+        EngineError: the engine is not what was planned, or not of this checkpoint.
+        CheckpointError: `checkpoint` is no Hugging Face checkpoint.
+        RepositoryError: it has no tokenizer, or `destination` exists.
+        ConversionError: `destination` can not be written.
+    """
+    config = check_engine(engine, model, plan)
+    _check_same_model(config, engine, read_huggingface_config(checkpoint), checkpoint)
+    destination = destination.resolve()
+    if destination.exists():
+        raise RepositoryError(f"{destination} exists; remove it, or give another directory")
+    files = EngineFiles(engine=engine.resolve(), tokenizer=destination / "tokenizer")
+    with partial_directory(destination, DEPLOYMENT_BYTES) as partial:
+        copy_tokenizer(checkpoint, partial / files.tokenizer.name)
+        _write_repository(partial / "model_repository", files, config, model)
+    return ModelRepository(destination / "model_repository")
+
+
+def _write_repository(
+    path: Path, files: EngineFiles, engine: EngineConfig, model: ModelEntry
+) -> None:
+    repository = COMMITTED.copy_to(path)
+    limits = engine.build_config
+    step = tensorrt_llm_step(
+        repository.read("tensorrt_llm"), files, limits, model.shape.sliding_window
+    )
+    repository.write("tensorrt_llm", step)
+    # The C++ backend wants the version's directory and nothing in it.
+    (path / "tensorrt_llm" / "1" / "model.py").unlink()
+    ensemble = repository.read("ensemble")
+    drop_undeclared_inputs(ensemble)
+    repository.write("ensemble", ensemble)
+    repository.set_parameters(
+        "preprocessing",
+        {
+            "tokenizer_dir": str(files.tokenizer),
+            "max_seq_len": str(limits.max_seq_len),
+            "max_beam_width": str(limits.max_beam_width),
+            "engine": f"tensorrtllm-{TENSORRT_LLM_VERSION}",
+        },
+    )
+    repository.set_parameters("postprocessing", {"tokenizer_dir": str(files.tokenizer)})
+
+
+def _check_same_model(
+    config: EngineConfig, engine: Path, source: HuggingFaceConfig, checkpoint: Path
+) -> None:
+    """Refuse the tokenizer of one model for the engine of another."""
+    for field in ("vocab_size", "hidden_size", "num_hidden_layers"):
+        built, found = getattr(config.pretrained_config, field), getattr(source, field)
+        if built != found:
+            raise EngineError(
+                f"{engine}: has {field} {built}, but {checkpoint} has {found}; give the "
+                "checkpoint that the engine was made from"
+            )

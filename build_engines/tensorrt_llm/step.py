@@ -1,0 +1,109 @@
+"""The `tensorrt_llm` step of the ensemble, configured for TensorRT-LLM's C++ backend."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from build_engines.checkpoint.engine_config import BuildConfig
+from build_engines.plan.memory import KV_CACHE_FRACTION
+
+BACKEND = "tensorrtllm"
+UNDECLARED_INPUTS = (
+    # Taken for other parameters (NVIDIA/TensorRT-LLM, pull request 13633).
+    "len_penalty",
+    "early_stopping",
+    "no_repeat_ngram_size",
+    "num_return_sequences",
+    # Looked for under other names, so not read (triton_backend/inflight_batcher_llm/src/utils.h).
+    "runtime_top_p_min",
+    "min_length",
+)
+"""Inputs that the 1.2.1 backend gets wrong; what is not declared can not be sent."""
+QUEUE_PARAMETER = "max_queue_size"
+CANCELLATION_PARAMETER = "cancellation_check_period_ms"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFiles:
+    """Where the deployed engine and its tokenizer are."""
+
+    engine: Path
+    tokenizer: Path
+
+
+def tensorrt_llm_step(
+    committed: ModelConfig, files: EngineFiles, limits: BuildConfig, sliding_window: int | None
+) -> ModelConfig:
+    """Return the committed configuration with the backend, inputs and parameters exchanged.
+
+    Args:
+        committed: the configuration for the reference engine; tensors, queue limit and
+            cancellation period are taken from it.
+        files: absolute paths.
+        limits: the engine's.
+        sliding_window: positions that the model attends to, where it does not attend to all.
+    """
+    config = ModelConfig()
+    config.CopyFrom(committed)
+    config.backend = BACKEND
+    _remove_inputs(config, UNDECLARED_INPUTS)
+    # The backend reads this policy a second time, as the limit of the executor's own queue.
+    queue = config.dynamic_batching.default_queue_policy
+    queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
+    config.parameters.clear()
+    for name, value in _parameters(committed, files, limits, sliding_window).items():
+        config.parameters[name].string_value = value
+    return config
+
+
+def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
+    """Disconnect what the engine step does not declare from the steps of an ensemble, in place."""
+    steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
+    sources = {
+        steps["tensorrt_llm"].input_map.pop(name)
+        for name in UNDECLARED_INPUTS
+        if name in steps["tensorrt_llm"].input_map
+    }
+    outputs = steps["preprocessing"].output_map
+    for name in [name for name, tensor in outputs.items() if tensor in sources]:
+        del outputs[name]
+
+
+def _parameters(
+    committed: ModelConfig, files: EngineFiles, limits: BuildConfig, sliding_window: int | None
+) -> dict[str, str]:
+    """Name all that must be there, and what is not left to the backend's defaults.
+
+    Source: NVIDIA/TensorRT-LLM, triton_backend/inflight_batcher_llm/src/model_state.cc and
+    model_instance_state.cc.
+    """
+    longest_prompt = limits.max_seq_len - 1
+    parameters = {
+        "gpt_model_type": "inflight_fused_batching",
+        "gpt_model_path": str(files.engine),
+        "tokenizer_dir": str(files.tokenizer),
+        # Without these two keys the model does not load; empty, guided decoding is off.
+        "xgrammar_tokenizer_info_path": "",
+        "guided_decoding_backend": "",
+        "batch_scheduler_policy": "guaranteed_no_evict",
+        "kv_cache_free_gpu_mem_fraction": str(KV_CACHE_FRACTION),
+        "enable_kv_cache_reuse": "true",
+        # A prompt that one step's tokens do not hold is refused, unless it may be read in chunks.
+        "enable_chunked_context": "true" if longest_prompt > limits.max_num_tokens else "false",
+        "max_beam_width": str(limits.max_beam_width),
+        # By default log-probabilities are among the top-k tokens: with greedy ones all are 0.
+        "normalize_log_probs": "false",
+        "exclude_input_in_output": committed.parameters["exclude_input_in_output"].string_value,
+        CANCELLATION_PARAMETER: committed.parameters[CANCELLATION_PARAMETER].string_value,
+    }
+    if sliding_window is not None:
+        # The engine attends to everything: the checkpoint format knows no window.
+        parameters["max_attention_window_size"] = str(sliding_window)
+    return parameters
+
+
+def _remove_inputs(config: ModelConfig, names: tuple[str, ...]) -> None:
+    kept = [tensor for tensor in config.input if tensor.name not in names]
+    del config.input[:]
+    config.input.extend(kept)

@@ -1,0 +1,34 @@
+"""Clients of a served model."""
+
+from aeolus_client.errors import (
+    DeadlineExceededError,
+    GenerationFailedError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ServerBrokenError,
+    ServerBusyError,
+    ServerEndingError,
+    ServerUnavailableError,
+    ServiceError,
+)
+from aeolus_client.generation import Completion, FinishReason, GenerationRequest, Message, TextChunk
+from aeolus_client.triton import TritonClient, gather
+
+__all__ = [
+    "Completion",
+    "DeadlineExceededError",
+    "FinishReason",
+    "GenerationFailedError",
+    "GenerationRequest",
+    "InvalidRequestError",
+    "Message",
+    "ModelNotFoundError",
+    "ServerBrokenError",
+    "ServerBusyError",
+    "ServerEndingError",
+    "ServerUnavailableError",
+    "ServiceError",
+    "TextChunk",
+    "TritonClient",
+    "gather",
+]

@@ -1,0 +1,1 @@
+"""What every Python engine behind the `tensorrt_llm` step shares."""

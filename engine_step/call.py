@@ -1,0 +1,67 @@
+"""One call of the `tensorrt_llm` model: what the engine is asked, and how it is answered."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from engine_step.interface import EngineRequest, RequestRefusedError, TokenEvent
+from engine_step.tensors import (
+    Tensor,
+    Tensors,
+    counts_asked,
+    request_from_tensors,
+    tensors_from_event,
+    tensors_from_perf_metrics,
+    wants_perf_metrics,
+)
+
+REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
+"""The C++ backend answers no request without them."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineCall:
+    """An engine request, and what each of its responses carries beside the tokens."""
+
+    request: EngineRequest
+    counts: frozenset[str]
+    with_perf_metrics: bool
+    requested: frozenset[str]
+
+    @classmethod
+    def from_tensors(
+        cls,
+        tensors: Tensors,
+        request_id: str,
+        *,
+        exclude_input_in_output: bool,
+        requested: Collection[str],
+    ) -> "EngineCall":
+        """Read a call from its input tensors, see `tensors.request_from_tensors`.
+
+        Args:
+            tensors: by input name.
+            request_id: not empty.
+            exclude_input_in_output: what holds when the tensor of that name is absent.
+            requested: names of the outputs that are wanted.
+
+        Raises:
+            RequestRefusedError: a tensor is missing or malformed, or a required output not wanted.
+        """
+        for name in REQUIRED_OUTPUTS:
+            if name not in requested:
+                raise RequestRefusedError(f"{name} must be among the requested outputs")
+        return cls(
+            request=request_from_tensors(
+                tensors, request_id, exclude_input_in_output=exclude_input_in_output
+            ),
+            counts=counts_asked(tensors),
+            with_perf_metrics=wants_perf_metrics(tensors),
+            requested=frozenset(requested),
+        )
+
+    def tensors_of(self, event: TokenEvent) -> dict[str, Tensor]:
+        """Return the output tensors of one response, see `tensors.tensors_from_event`."""
+        outputs = tensors_from_event(event, self.request, self.counts)
+        if self.with_perf_metrics and event.perf_metrics is not None:
+            outputs |= tensors_from_perf_metrics(event.perf_metrics, self.requested)
+        return {name: tensor for name, tensor in outputs.items() if name in self.requested}

@@ -1,0 +1,278 @@
+"""Tensors of the `tensorrt_llm` model to engine requests, and token events back to tensors.
+
+Names, types, shapes and meanings are those of the C++ backend
+(NVIDIA/TensorRT-LLM, triton_backend/inflight_batcher_llm/src/utils.cc); every tensor has a leading
+batch dimension of 1. Nothing here knows Triton or torch.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine_step.interface import (
+    BeamLogProbs,
+    EngineRequest,
+    PerfMetrics,
+    RequestRefusedError,
+    SamplingConfig,
+    TokenEvent,
+)
+
+Tensor = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
+Tensors = Mapping[str, Tensor]
+
+COUNTS = ("num_input_tokens", "num_output_tokens")
+PADDING = -1  # behind beams that are shorter than the longest
+
+# Tensor name to SamplingConfig field.
+SAMPLING_INTEGERS = {
+    "beam_width": "beam_width",
+    "runtime_top_k": "top_k",
+    "runtime_top_p_reset_ids": "top_p_reset_id",
+    "seed": "seed",
+    "min_tokens": "min_tokens",
+    "min_length": "min_tokens",  # its older name
+    "no_repeat_ngram_size": "no_repeat_ngram_size",
+    "early_stopping": "early_stopping",  # BOOL in older clients, INT32 in newer ones
+}
+SAMPLING_NUMBERS = {
+    "temperature": "temperature",
+    "runtime_top_p": "top_p",
+    "runtime_top_p_decay": "top_p_decay",
+    "runtime_top_p_min": "top_p_min",
+    "repetition_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "len_penalty": "len_penalty",
+    "beam_search_diversity_rate": "beam_search_diversity_rate",
+}
+
+
+def wants_stop(tensors: Tensors) -> bool:
+    """Say whether the request is an order to cancel the running request of the same id."""
+    return _flag(tensors, "stop")
+
+
+def request_from_tensors(
+    tensors: Tensors, request_id: str, *, exclude_input_in_output: bool = True
+) -> EngineRequest:
+    """Build an engine request.
+
+    Args:
+        tensors: by input name. `input_ids` INT32 [1, n] is the whole prompt; like the C++ backend
+            this does not look at `input_lengths` when there is one prompt.
+        request_id: Triton's request id; may be empty.
+        exclude_input_in_output: what holds when the tensor of that name is absent.
+
+    Raises:
+        RequestRefusedError: a tensor is missing, has the wrong shape, or is not a word list.
+    """
+    input_ids = _prompt(tensors)
+    _check_num_return_sequences(tensors)
+    return EngineRequest(
+        request_id=request_id,
+        input_ids=input_ids,
+        request_output_len=_required_integer(tensors, "request_output_len"),
+        end_id=_integer(tensors, "end_id", -1),
+        pad_id=_integer(tensors, "pad_id", 0),
+        stop_words=_words(tensors, "stop_words_list"),
+        bad_words=_words(tensors, "bad_words_list"),
+        embedding_bias=_bias(tensors),
+        sampling=_sampling(tensors),
+        return_log_probs=_flag(tensors, "return_log_probs"),
+        streaming=_flag(tensors, "streaming"),
+        exclude_input_in_output=_flag(tensors, "exclude_input_in_output", exclude_input_in_output),
+    )
+
+
+PERF_METRICS: dict[str, type[np.generic]] = {
+    "kv_cache_alloc_new_blocks": np.int32,
+    "kv_cache_reused_blocks": np.int32,
+    "kv_cache_alloc_total_blocks": np.int32,
+    "arrival_time_ns": np.int64,
+    "first_scheduled_time_ns": np.int64,
+    "first_token_time_ns": np.int64,
+    "last_token_time_ns": np.int64,
+    "acceptance_rate": np.float32,
+    "total_accepted_draft_tokens": np.int32,
+    "total_draft_tokens": np.int32,
+}
+
+
+def wants_perf_metrics(tensors: Tensors) -> bool:
+    """Say whether every response is to carry performance metrics."""
+    return _flag(tensors, "return_perf_metrics")
+
+
+def counts_asked(tensors: Tensors) -> frozenset[str]:
+    """Return which of `COUNTS` the request wants in every response (`return_<name>`)."""
+    return frozenset(name for name in COUNTS if _flag(tensors, f"return_{name}"))
+
+
+def tensors_from_event(
+    event: TokenEvent, request: EngineRequest, counts: Collection[str] = ()
+) -> dict[str, Tensor]:
+    """Build the outputs of one response from an event without error.
+
+    Returns:
+        `output_ids` INT32 [1, beams, longest], `sequence_length` INT32 [1, beams], the `counts`
+        asked for, INT32 [1, 1], and with log-probabilities in the event `cum_log_probs` FP32
+        [1, beams] and `output_log_probs` FP32 [1, beams, longest generated]. `num_output_tokens`
+        counts this response over all beams.
+    """
+    beams = event.output_ids
+    lengths = [len(tokens) for tokens in beams]
+    outputs: dict[str, Tensor] = {
+        "output_ids": _padded(beams, np.int32),
+        "sequence_length": np.array([lengths], dtype=np.int32),
+    }
+    numbers = {"num_input_tokens": len(request.input_ids), "num_output_tokens": sum(lengths)}
+    for name in counts:
+        outputs[name] = np.array([[numbers[name]]], dtype=np.int32)
+    if event.log_probs is not None:
+        outputs |= _log_prob_tensors(event.log_probs)
+    return outputs
+
+
+def tensors_from_perf_metrics(
+    metrics: PerfMetrics, requested: Collection[str]
+) -> dict[str, Tensor]:
+    """Build those of the outputs that `return_perf_metrics` adds, each of shape [1, 1].
+
+    Times INT64 and counts INT32 as in `PerfMetrics`; draft tokens are 0, for there is no drafting.
+    """
+    return {
+        name: np.array([[getattr(metrics, name, 0)]], dtype=dtype)
+        for name, dtype in PERF_METRICS.items()
+        if name in requested
+    }
+
+
+def _padded(rows: Sequence[Sequence[float]], dtype: type[np.generic]) -> Tensor:
+    padded = np.full((1, len(rows), max(map(len, rows))), PADDING, dtype=dtype)
+    for i, row in enumerate(rows):
+        padded[0, i, : len(row)] = row
+    return padded
+
+
+def _log_prob_tensors(beams: list[BeamLogProbs]) -> dict[str, Tensor]:
+    return {
+        "cum_log_probs": np.array([[beam.cumulative for beam in beams]], dtype=np.float32),
+        "output_log_probs": _padded([beam.tokens for beam in beams], np.float32),
+    }
+
+
+def _prompt(tensors: Tensors) -> list[int]:
+    input_ids = tensors.get("input_ids")
+    if input_ids is None:
+        raise RequestRefusedError("input_ids is missing; send INT32 [1, number of tokens]")
+    if input_ids.ndim != 2 or input_ids.shape[0] != 1:
+        raise RequestRefusedError(
+            f"input_ids has shape {list(input_ids.shape)}; send one prompt per request,"
+            " as [1, number of tokens]"
+        )
+    tokens: list[int] = input_ids[0].tolist()
+    return tokens
+
+
+def _sampling(tensors: Tensors) -> SamplingConfig:
+    values: dict[str, Any] = {}
+    for name, field in SAMPLING_INTEGERS.items():
+        if name in tensors:
+            values[field] = _integer(tensors, name)
+    for name, field in SAMPLING_NUMBERS.items():
+        if name in tensors:
+            values[field] = _number(tensors, name)
+    if values.get("temperature") == 0:
+        values |= _at_temperature_zero(values)
+    return SamplingConfig(**values)
+
+
+def _at_temperature_zero(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the C++ backend puts in its place: greedy, or after top-p alone a plain draw.
+
+    Source: NVIDIA/TensorRT-LLM, cpp/include/tensorrt_llm/runtime/samplingConfig.h.
+    """
+    is_drawn = "top_k" not in values and values.get("top_p", 0) > 0
+    return {"temperature": 1.0} | ({"top_p": 1.0} if is_drawn else {"top_k": 1})
+
+
+def _bias(tensors: Tensors) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
+    """Read FP32 [1, n]; a copy, for the tensor's memory is the server's."""
+    tensor = tensors.get("embedding_bias")
+    if tensor is None or tensor.size == 0:
+        return None
+    if tensor.ndim != 2 or tensor.shape[0] != 1:
+        raise RequestRefusedError(
+            f"embedding_bias has shape {list(tensor.shape)}; send [1, vocabulary size]"
+        )
+    return np.array(tensor[0], dtype=np.float32)
+
+
+def _check_num_return_sequences(tensors: Tensors) -> None:
+    count = _integer(tensors, "num_return_sequences", 1)
+    if count != 1:
+        raise RequestRefusedError(
+            f"num_return_sequences is {count}; the engine returns one sequence a request:"
+            " send as many requests, each with a seed of its own"
+        )
+
+
+def _words(tensors: Tensors, name: str) -> list[list[int]]:
+    """Read a word list INT32 [1, 2, n]: all words' ids in a row, then where each word ends.
+
+    The ends are padded with -1: the words [5, 6] and [9] are [[[5, 6, 9], [2, 3, -1]]].
+    """
+    tensor = tensors.get(name)
+    if tensor is None:
+        return []
+    if tensor.ndim != 3 or tensor.shape[:2] != (1, 2):
+        raise RequestRefusedError(f"{name} has shape {list(tensor.shape)}; it must be [1, 2, n]")
+    ids: list[int] = tensor[0, 0].tolist()
+    ends: list[int] = tensor[0, 1].tolist()
+    num_words = ends.index(-1) if -1 in ends else len(ends)
+    if any(end != -1 for end in ends[num_words:]):
+        raise RequestRefusedError(f"{name} must not have an offset after the first -1: {ends}")
+    words, begin = [], 0
+    for end in ends[:num_words]:
+        if end <= begin:
+            raise RequestRefusedError(
+                f"{name} must have strictly increasing offsets greater than 0: {ends}"
+            )
+        if end > len(ids):
+            raise RequestRefusedError(
+                f"{name} must not have an offset beyond its {len(ids)} token ids: {ends}"
+            )
+        words.append(ids[begin:end])
+        begin = end
+    return words
+
+
+def _required_integer(tensors: Tensors, name: str) -> int:
+    if name not in tensors:
+        raise RequestRefusedError(f"{name} is missing; send INT32 [1, 1]")
+    return _integer(tensors, name)
+
+
+def _integer(tensors: Tensors, name: str, default: int = 0) -> int:
+    return int(_scalar(tensors[name], name)) if name in tensors else default
+
+
+def _flag(tensors: Tensors, name: str, default: bool = False) -> bool:
+    return bool(_scalar(tensors[name], name)) if name in tensors else default
+
+
+def _number(tensors: Tensors, name: str) -> float:
+    # Through the shortest decimal that names the float32, so that 0.9 stays 0.9 and does not
+    # become 0.8999999761581421: the number a client had that never left double precision.
+    return float(str(_scalar(tensors[name], name)))
+
+
+def _scalar(tensor: Tensor, name: str) -> Any:
+    if tensor.size != 1:
+        raise RequestRefusedError(
+            f"Invalid size for tensor {name}: it has shape {list(tensor.shape)},"
+            " but must hold one value"
+        )
+    return tensor.reshape(-1)[0]

@@ -1,0 +1,1 @@
+"""The model: weights, cache, forward pass."""

@@ -1,0 +1,214 @@
+"""Keys and values of all sequences, in blocks, and attention over them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from reference_engine.model.checkpoint import ModelShape
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Tokens to be computed next of one sequence (of one beam).
+
+    `tokens` stand at `start` and after; `blocks` hold all positions before and theirs.
+    """
+
+    tokens: Sequence[int]
+    start: int
+    blocks: Sequence[int]
+
+    @property
+    def end(self) -> int:
+        """The position after the last of `tokens`."""
+        return self.start + len(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Rows of one shape, side by side in the flat list of tokens: one attention call.
+
+    `pieces` int64 [2 * rows * kv_heads * blocks a row], what to gather of the cache; `mask` float,
+    for rows of one token [rows * kv_heads, 1, length], for others
+    [rows, 1, group * tokens, length], where group is the number of query heads a key head has.
+    """
+
+    begin: int
+    rows: int
+    tokens: int
+    pieces: torch.Tensor
+    mask: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionPlan:
+    """How the tokens of one forward pass attend; the same in every layer.
+
+    All of int64: `token_ids` and `positions` [tokens]; `slots` [tokens * 2 * kv_heads], where in
+    the cache the heads of each go; `last` [rows], which token is the last of each row, in the order
+    the rows were given.
+    """
+
+    token_ids: torch.Tensor
+    positions: torch.Tensor
+    slots: torch.Tensor
+    last: torch.Tensor
+    groups: list[_Group]
+
+
+class KVCache:
+    """For every layer a tensor [num_blocks, 2, kv_heads, block_size, head_dim].
+
+    The heads stand before the positions, so that what is gathered of a head is one matrix.
+    """
+
+    def __init__(
+        self,
+        shape: ModelShape,
+        num_blocks: int,
+        block_size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        self._shape = shape
+        self._block_size = block_size
+        self._dtype = dtype
+        self._device = device
+        self._pieces = 2 * shape.num_kv_heads
+        # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN.
+        block_bytes = self._pieces * block_size * shape.head_dim * dtype.itemsize
+        self._layers = [
+            _zeros(num_blocks * block_bytes, device).view(dtype).view(num_blocks, -1)
+            for _ in range(shape.num_layers)
+        ]
+
+    def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
+        """Copy each block of `sources` to the one of `targets` beside it."""
+        for layer in self._layers:
+            layer[list(targets)] = layer[list(sources)]
+
+    def plan(self, rows: Sequence[Row]) -> AttentionPlan:
+        """Lay out `rows` for `attend`.
+
+        Rows with as many tokens and similar lengths are computed together: lengths are padded to
+        the longest of a group, so the groups double in length.
+        """
+        size = self._block_size
+        shapes: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for index, row in enumerate(rows):
+            shapes[len(row.tokens), (-(-row.end // size) - 1).bit_length()].append(index)
+        token_ids: list[int] = []
+        positions: list[int] = []
+        blocks: list[int] = []
+        last = [0] * len(rows)
+        groups = []
+        for indices in shapes.values():
+            groups.append(self._group(len(token_ids), [rows[index] for index in indices]))
+            for index in indices:
+                row = rows[index]
+                token_ids += row.tokens
+                where = range(row.start, row.end)
+                positions += where
+                blocks += [row.blocks[position // size] for position in where]
+                last[index] = len(token_ids) - 1
+        places = self._tensor(positions)
+        return AttentionPlan(
+            token_ids=self._tensor(token_ids),
+            positions=places,
+            slots=(self._pieces_of(blocks) * size + (places % size)[:, None]).flatten(),
+            last=self._tensor(last),
+            groups=groups,
+        )
+
+    def attend(
+        self, layer: int, queries: torch.Tensor, keys_values: torch.Tensor, plan: AttentionPlan
+    ) -> torch.Tensor:
+        """Store the keys and values of the planned tokens and attend to all of their rows.
+
+        Args:
+            layer: its number.
+            queries: [tokens, heads * head_dim], rotated.
+            keys_values: [tokens, 2 * kv_heads * head_dim], keys rotated.
+            plan: of these tokens.
+
+        Returns:
+            [tokens, heads * head_dim].
+        """
+        head_dim = self._shape.head_dim
+        slots = self._layers[layer].view(-1, head_dim)
+        slots.index_copy_(0, plan.slots, keys_values.reshape(-1, head_dim))
+        pieces = slots.view(-1, self._block_size * head_dim)
+        outputs = []
+        for group in plan.groups:
+            rows, tokens = group.rows, group.tokens
+            keys, values = pieces.index_select(0, group.pieces).view(
+                2, rows, self._shape.num_kv_heads, -1, head_dim
+            )
+            # Query heads that share a key head stand side by side, as if they were tokens.
+            asked = queries[group.begin : group.begin + rows * tokens]
+            asked = asked.reshape(rows, tokens, keys.shape[1], -1, head_dim).transpose(1, 2)
+            attention = _attend_with_one if tokens == 1 else _attend_with_many
+            output = attention(asked.flatten(2, 3), keys, values, group.mask)
+            output = output.view(rows, -1, tokens, asked.shape[3], head_dim).transpose(1, 2)
+            outputs.append(output.reshape(rows * tokens, -1))
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
+
+    def _group(self, begin: int, rows: Sequence[Row]) -> _Group:
+        num_blocks = -(-max(row.end for row in rows) // self._block_size)
+        tokens = len(rows[0].tokens)
+        pieces = self._pieces_of(
+            [[*row.blocks[:num_blocks], *[0] * (num_blocks - len(row.blocks))] for row in rows]
+        )
+        pieces = pieces.view(len(rows), num_blocks, 2, -1).permute(2, 0, 3, 1)
+        starts = self._tensor([row.start for row in rows])
+        positions = (starts[:, None] + torch.arange(tokens, device=self._device))[:, :, None]
+        places = torch.arange(num_blocks * self._block_size, device=self._device)
+        hidden = places > positions
+        if self._shape.sliding_window is not None:
+            hidden |= places <= positions - self._shape.sliding_window
+        mask = torch.zeros_like(hidden, dtype=self._dtype).masked_fill_(hidden, -torch.inf)
+        if tokens == 1:
+            mask = mask.repeat_interleave(self._shape.num_kv_heads, dim=0)
+        else:
+            shared_by = self._shape.num_heads // self._shape.num_kv_heads
+            mask = mask.repeat_interleave(shared_by, dim=1)[:, None]
+        return _Group(begin, len(rows), tokens, pieces.flatten(), mask)
+
+    def _pieces_of(self, blocks: Sequence[object]) -> torch.Tensor:
+        """Return the numbers of each block's pieces, one a key or value head, in a new last dim."""
+        pieces = torch.arange(self._pieces, device=self._device)
+        return self._tensor(blocks)[..., None] * self._pieces + pieces
+
+    def _tensor(self, numbers: Sequence[object]) -> torch.Tensor:
+        return torch.tensor(numbers, device=self._device)
+
+
+def _zeros(size: int, device: torch.device) -> torch.Tensor:
+    """Return uint8 [size]; on a CPU those of numpy, which take no memory before they are used."""
+    if device.type == "cpu":
+        return torch.from_numpy(np.zeros(size, np.uint8))
+    return torch.zeros(size, dtype=torch.uint8, device=device)
+
+
+def _attend_with_one(
+    asked: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Attend with queries [rows, kv_heads, group, head_dim], which may all see the same.
+
+    In bfloat16 torch's own attention takes twice as long for so few, and fifteen times where every
+    query head has a key head (docs/performance.md).
+    """
+    asked, keys, values = (each.flatten(0, 1) for each in (asked, keys, values))
+    scores = torch.baddbmm(mask, asked, keys.transpose(1, 2), alpha=asked.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, dim=-1), values)
+
+
+def _attend_with_many(
+    asked: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Attend with queries [rows, kv_heads, group * tokens, head_dim], each with a mask."""
+    return scaled_dot_product_attention(asked, keys, values, attn_mask=mask)

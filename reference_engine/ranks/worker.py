@@ -1,0 +1,53 @@
+"""The process of a following rank: `worker FILE_DESCRIPTOR PARENT`, started by `Follower`.
+
+Any exception ends it, which the leading rank notices at once; so does the end of the leading rank.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+
+import torch
+
+from reference_engine.model.checkpoint import CheckpointError
+from reference_engine.ranks.orders import Call, Start
+from reference_engine.ranks.rank import load_rank, use_own_cores
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Follow the orders that come over the connection until it ends."""
+    die_with_parent(int(sys.argv[2]))
+    with Connection(int(sys.argv[1])) as connection, torch.inference_mode():
+        start: Start = connection.recv()
+        use_own_cores(start.rank)
+        try:
+            runner, collectives = load_rank(start.spec, start.rank)
+        except CheckpointError as error:
+            connection.send(str(error))
+            return
+        connection.send(None)
+        collectives.connect(start.rendezvous)
+        connection.send(None)
+        while True:
+            try:
+                call: Call = connection.recv()
+            except EOFError:
+                return
+            getattr(runner, call.method)(*call.arguments)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask Linux to kill this process when the thread that started it ends, even by SIGKILL."""
+    # Ctrl-C in a terminal reaches every process of the group; the leading rank decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we asked
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

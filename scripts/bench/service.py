@@ -1,0 +1,103 @@
+"""A tritonserver, or the whole service, on free ports for as long as a context lasts."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.command import HOST
+from launcher.ports import TritonPorts, free_ports
+from launcher.processes import family
+from launcher.server import TritonServer
+from scripts.bench import leaks as metrics
+
+MIB = 1 << 20
+TRITON_START_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running `python -m launcher`."""
+
+    url: str
+    ports: TritonPorts
+    pid: int
+    log_path: Path
+    """What the shim logs: a JSON object a line."""
+
+    @property
+    def grpc_address(self) -> str:
+        """`host:port` of Triton's gRPC service."""
+        return f"{HOST}:{self.ports.grpc}"
+
+    def memory(self) -> dict[str, float]:
+        """Return the MiB that each process holds, shared pages counted in part (PSS)."""
+        return {
+            "shim" if each.pid == self.pid else each.name: each.pss() / MIB
+            for each in family(self.pid)
+        }
+
+    def left_behind(self) -> dict[str, float]:
+        """Return what of requests is still there, in the shim and in Triton's models.
+
+        As `metrics.left_behind` does.
+        """
+        triton = f"http://{HOST}:{self.ports.metrics}/metrics"
+        return metrics.left_behind(f"{self.url}/metrics", triton)
+
+
+@contextmanager
+def running_triton(model_repository: Path, run_directory: Path) -> Iterator[TritonServer]:
+    """Run a tritonserver that is ready; its log and backends go into `run_directory`.
+
+    Raises:
+        TritonStartError: a model does not load.
+        InstallationError: this machine has no usable tritonserver.
+    """
+    with TritonServer(model_repository, run_directory, free_ports()) as server:
+        server.wait_until_ready(TRITON_START_SECONDS)
+        yield server
+
+
+def serve_command(port: int, ports: TritonPorts, *options: str) -> list[str]:
+    """Return the arguments that start `python -m launcher`, the shim at `port`."""
+    return [
+        *(sys.executable, "-m", "launcher", "--port", str(port)),
+        *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
+        *("--triton-metrics-port", str(ports.metrics), *options),
+    ]
+
+
+@contextmanager
+def running_service(log_path: Path, *options: str, **settings: str) -> Iterator[Service]:
+    """Serve on free ports until the end of the context.
+
+    Args:
+        log_path: file for the shim's log.
+        options: further options of `python -m launcher`.
+        settings: values of the shim's settings, by their names in lower case.
+
+    Raises:
+        RuntimeError: it did not start.
+    """
+    ports = free_ports()
+    command = serve_command(free_ports().http, ports, *options)
+    environment = os.environ | {f"AEOLUS_{name.upper()}": each for name, each in settings.items()}
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(  # noqa: S603 - our own script
+            command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            ready = next((line for line in process.stdout if line.startswith("ready:")), None)
+            if ready is None:
+                raise RuntimeError(f"the service did not start: {log_path.read_text()}")
+            yield Service(ready.split()[1], ports, process.pid, log_path)
+        finally:
+            process.terminate()

@@ -1,0 +1,1 @@
+"""The API families: Truss's predict, Zephyr's app, OpenAI's."""

@@ -1,0 +1,96 @@
+"""The routes of OpenAI's API: chat completions, completions, models."""
+
+from collections.abc import Callable
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
+
+from catalog import ModelEntry
+from shim.families.openai.bodies import AnyBody, ChatBody, CompletionBody, read_body
+from shim.families.openai.errors import invalid_parameters, model_not_found
+from shim.families.openai.plans import Plan, plan_chat, plan_completion
+from shim.families.openai.replies import ChatReply, CompletionReply, Reply, model_object
+from shim.families.replies import EVENT_STREAM_TYPE, ClosingStream
+from shim.generation.models import ServedModels
+from shim.generation.sequences import complete_all, merge, run
+from shim.http.body import read_json_object
+from shim.http.connection import while_connected
+from shim.pages.documentation import openai_body
+from shim.parameters.problems import InvalidParametersError
+from shim.parameters.refusals import under_their_names
+
+MODEL = "zephyr-7b-beta"
+QUESTION = {"role": "user", "content": "What is a zephyr?"}
+CHAT_EXAMPLES = {
+    "chat": {"model": MODEL, "messages": [QUESTION], "max_completion_tokens": 64},
+    "stream": {
+        "model": MODEL,
+        "messages": [QUESTION],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    },
+}
+COMPLETION_EXAMPLES = {
+    "text": {"model": "mistral-7b", "prompt": "A zephyr is", "max_tokens": 32},
+    "texts": {"model": "mistral-7b", "prompt": ["A zephyr is", "The mistral is"], "n": 2},
+}
+
+router = APIRouter(prefix="/v1", tags=["openai"])
+
+
+@router.get("/models")
+async def models(request: Request) -> Response:
+    """List the served models."""
+    served: ServedModels = request.state.models
+    return JSONResponse(
+        {"object": "list", "data": [model_object(model.entry.name) for model in served]}
+    )
+
+
+@router.post("/chat/completions", openapi_extra=openai_body(ChatBody, CHAT_EXAMPLES))
+async def chat_completions(request: Request) -> Response:
+    """Continue a conversation."""
+    return await _answer(request, ChatBody, plan_chat, ChatReply)
+
+
+@router.post("/completions", openapi_extra=openai_body(CompletionBody, COMPLETION_EXAMPLES))
+async def completions(request: Request) -> Response:
+    """Continue one text or several as they stand."""
+    return await _answer(request, CompletionBody, plan_completion, CompletionReply)
+
+
+async def _answer(
+    request: Request,
+    form: type[AnyBody],
+    make_plan: Callable[[AnyBody, dict[str, Any], ModelEntry], Plan],
+    reply_form: type[Reply],
+) -> Response:
+    content = await read_json_object(request, request.state.settings.max_body_bytes)
+    served: ServedModels = request.state.models
+    try:
+        body, others = read_body(content, form)
+        model = served.named(body.model)
+        plan = make_plan(body, others, model.entry)
+        await model.check(plan.requests[0])
+    except InvalidParametersError as error:
+        return invalid_parameters(error)
+    except HTTPException as error:
+        return model_not_found(str(error.detail))
+    reply = reply_form(body.model, request.state.request_id)
+    if not body.stream:
+        with under_their_names(content):
+            replies = await while_connected(
+                request, complete_all(model.client.stream, plan.requests, plan.max_time, plan.n)
+            )
+        return JSONResponse(
+            reply.content(replies, plan), headers={"x-request-id": request.state.request_id}
+        )
+    chunks = merge([run(model.client.stream, each, plan.max_time) for each in plan.requests])
+    # Until the first chunk is there, a failure can still be told by the status.
+    with under_their_names(content):
+        first = await while_connected(request, anext(chunks))
+    include_usage = bool(body.stream_options and body.stream_options.include_usage)
+    events = reply.events(first, chunks, plan, include_usage)
+    headers = {"x-request-id": request.state.request_id}
+    return ClosingStream(events, chunks, EVENT_STREAM_TYPE, headers)

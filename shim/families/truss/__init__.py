@@ -1,0 +1,1 @@
+"""Truss's predict routes."""

@@ -1,0 +1,1 @@
+"""The routes of the zephyr-7b-beta app."""

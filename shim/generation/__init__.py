@@ -1,0 +1,1 @@
+"""Running generations: models, replicas, admission, sequences."""

@@ -1,0 +1,77 @@
+"""How many generations of a model run, and how many wait for that."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from prometheus_client import Gauge
+
+from aeolus_client import DeadlineExceededError, ServerBusyError
+
+
+class Admission:
+    """Admits generations in the order in which they came."""
+
+    def __init__(self, max_running: int, max_waiting: int, running: Gauge, waiting: Gauge):
+        """Set the limits, and the gauges that show how far they are used."""
+        self._max_running = max_running
+        self._max_waiting = max_waiting
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._running_gauge = running
+        self._waiting_gauge = waiting
+
+    @asynccontextmanager
+    async def place(self, deadline: float | None) -> AsyncIterator[None]:
+        """Hold one place among the running, after waiting for it.
+
+        Args:
+            deadline: until when to wait, on the event loop's clock.
+
+        Raises:
+            ServerBusyError: as many wait as may.
+            DeadlineExceededError: it was not its turn in time.
+        """
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._enter()
+        except TimeoutError as error:
+            raise DeadlineExceededError("it was not its turn in time") from error
+        self._running_gauge.inc()
+        try:
+            yield
+        finally:
+            self._running_gauge.dec()
+            self._leave()
+
+    async def _enter(self) -> None:
+        if self._running < self._max_running:
+            self._running += 1
+            return
+        if len(self._waiting) >= self._max_waiting:
+            raise ServerBusyError(
+                f"{self._running} requests run and {len(self._waiting)} wait, as many as may"
+            )
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._waiting_gauge.set(len(self._waiting))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._leave()  # the turn came in the same moment
+            elif turn in self._waiting:
+                self._waiting.remove(turn)
+                self._waiting_gauge.set(len(self._waiting))
+            raise
+
+    def _leave(self) -> None:
+        """Hand the place to who waits longest, if anybody does."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            self._waiting_gauge.set(len(self._waiting))
+            if not turn.done():  # else whoever waited has just been cancelled
+                turn.set_result(None)
+                return
+        self._running -= 1

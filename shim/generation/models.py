@@ -1,0 +1,93 @@
+"""The models that a deployment serves, and which of them a request means."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fastapi import HTTPException, Request
+from opentelemetry.trace import Tracer
+
+from aeolus_client import GenerationRequest
+from catalog import ModelEntry, load_catalog
+from shim.generation.model_client import ModelClient
+from shim.generation.replicas import Replicas
+from shim.observation.metrics import Metrics
+from shim.parameters.problems import shorten
+from shim.parameters.translation import check_engine, is_limited_by_engine
+from shim.settings import Settings
+
+HOST_PREFIX = "model-"
+CHOSEN_BY_HOST = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model, and the way to the ensemble that runs it."""
+
+    entry: ModelEntry
+    client: ModelClient
+
+    async def check(self, request: GenerationRequest) -> None:
+        """Refuse what the engine behind this model would act against; asks only if that may be.
+
+        Raises:
+            InvalidParametersError: 422 with every such value.
+        """
+        if is_limited_by_engine(request):
+            check_engine(request, await self.client.engine())
+
+
+class ServedModels:
+    """The served models by catalog name, in the order of the settings."""
+
+    def __init__(self, settings: Settings, metrics: Metrics, tracer: Tracer):
+        """Make the clients; call with the event loop running."""
+        self.replicas = Replicas(
+            settings.triton_addresses, settings.models.values(), metrics.triton_healthy
+        )
+        catalog = load_catalog()
+        self._models = {
+            name: ServedModel(
+                catalog[name],
+                ModelClient(name, ensemble, settings, self.replicas, metrics, tracer),
+            )
+            for name, ensemble in settings.models.items()
+        }
+        self._default = settings.answers_by_default
+
+    def __iter__(self) -> Iterator[ServedModel]:
+        return iter(self._models.values())
+
+    def named(self, name: str) -> ServedModel:
+        """Return a model by its catalog name.
+
+        Raises:
+            HTTPException: 404 with the served names.
+        """
+        try:
+            return self._models[name]
+        except KeyError:
+            raise HTTPException(
+                404,
+                f"Model '{shorten(name)}' is not served here; served: {', '.join(self._models)}",
+            ) from None
+
+    def of_host(self, host: str) -> ServedModel:
+        """Return the model that a Host header's label `model-<name>` means, else the default.
+
+        Raises:
+            HTTPException: 404 with the served names.
+        """
+        label = host.lower().partition(":")[0].partition(".")[0]
+        if label.startswith(HOST_PREFIX):
+            return self.named(label.removeprefix(HOST_PREFIX))
+        return self._models[self._default]
+
+    def of_request(self, request: Request, name: str = CHOSEN_BY_HOST) -> ServedModel:
+        """Return the model called `name`; the literal `model` leaves the choice to the host.
+
+        Raises:
+            HTTPException: 404 with the served names.
+        """
+        if name == CHOSEN_BY_HOST:
+            return self.of_host(request.headers.get("host", ""))
+        return self.named(name)

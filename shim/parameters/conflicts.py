@@ -1,0 +1,104 @@
+"""Parameters that are right by themselves, and wrong together or for their model."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from catalog import ModelEntry, PredictApi
+from shim.parameters.parameters import Parameters
+from shim.parameters.problems import InvalidParametersError, Problem
+
+TOKEN_INPUTS = ("input_ids", "inputs")
+
+
+def check_sequences(parameters: Parameters, api: PredictApi) -> None:
+    """Check that a request's reply can hold the sequences it asks for, as Hugging Face does.
+
+    Raises:
+        InvalidParametersError: 422 with the reason.
+    """
+    if (parameters.num_return_sequences or 1) == 1:
+        return
+    if parameters.is_streamed(api):
+        problem = "a stream holds one sequence"
+    elif parameters.decoding(api) == "greedy":
+        problem = "greedy choice gives the same text each time; leave it out, or sample"
+    else:
+        return
+    raise InvalidParametersError([Problem("num_return_sequences", problem)])
+
+
+def input_fields(model: ModelEntry) -> tuple[str, ...]:
+    """Return the names under which a model takes its prompt or conversation."""
+    zephyr = ("user_message", "system_message") if model.zephyr is not None else ()
+    return (model.predict.input, *zephyr, *TOKEN_INPUTS)
+
+
+def input_problems(given: list[str], model: ModelEntry) -> Iterator[Problem]:
+    """Yield what is wrong with the choice of input fields; `given` are those of a request."""
+    taken = input_fields(model)
+    foreign = [name for name in given if name not in taken]
+    for name in foreign:
+        yield Problem(name, f"{model.name} takes '{model.predict.input}', not '{name}'")
+    prompts = [name for name in taken if name in given and name != "system_message"]
+    if len(prompts) > 1:
+        yield Problem(prompts[1], f"give it or '{prompts[0]}', not both")
+    elif "system_message" in given and "user_message" not in given and not foreign:
+        yield Problem(
+            "system_message", "goes with 'user_message'; in 'messages' it is a turn of role system"
+        )
+    elif not given:
+        yield Problem(model.predict.input, f"required by {model.name}")
+
+
+def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> Iterator[Problem]:
+    """Yield the parameters that contradict each other; `body` has also those without effect."""
+    has_beams = (parameters.num_beams or 1) > 1
+    by_default = "" if parameters.stream else '; this model streams unless "stream" is false'
+    if len({parameters.max_new_tokens, parameters.max_tokens} - {None}) > 1:
+        yield Problem("max_tokens", "means the same as max_new_tokens, but the two differ")
+    if (parameters.min_new_tokens or 0) > parameters.token_limit(api):
+        yield Problem(
+            "min_new_tokens", f"more than the limit of {parameters.token_limit(api)} new tokens"
+        )
+    if has_beams and parameters.is_streamed(api):
+        yield Problem(
+            "num_beams",
+            f"beam search chooses its text at the end, so it can not be streamed{by_default}",
+        )
+    if has_beams and parameters.do_sample:
+        yield Problem("do_sample", "beam search does not sample; leave out do_sample or num_beams")
+    for name, value in parameters.without_beams.items():
+        if value and has_beams:
+            yield Problem(name, 'means something else in a beam search; give "num_beams": 1')
+    if parameters.return_full_text and parameters.is_streamed(api):
+        yield Problem("return_full_text", f"a stream holds the generated text alone{by_default}")
+    if parameters.max_time is not None and parameters.is_full_text(api):
+        yield Problem(
+            "max_time",
+            'a reply cut by time does not repeat the prompt; give "return_full_text": false',
+        )
+    if parameters.max_time is not None and parameters.beams(api) > 1:
+        yield Problem("max_time", 'beam search has no text before its end; give "num_beams": 1')
+    if (parameters.num_return_sequences or 1) > parameters.beams(api) > 1:
+        yield Problem("num_return_sequences", f"more than the {parameters.beams(api)} of num_beams")
+    yield from _token_conflicts(parameters)
+    has_short_prompt = parameters.prompt is not None or len(parameters.token_ids or [0, 0]) == 1
+    if body.get("forced_bos_token_id") is not None and has_short_prompt:
+        yield Problem(
+            "forced_bos_token_id", "would act after a prompt of one token, which the engine can not"
+        )
+
+
+def _token_conflicts(parameters: Parameters) -> Iterator[Problem]:
+    if parameters.stop and parameters.stop_strings:
+        yield Problem("stop", "give it or 'stop_strings', which stay in the reply, not both")
+    mask = parameters.attention_mask
+    if mask is None:
+        return
+    ids = parameters.inputs if parameters.input_ids is None else parameters.input_ids
+    if ids is None:
+        yield Problem("attention_mask", "goes with 'input_ids'")
+    elif len(mask) != len(ids):
+        yield Problem("attention_mask", f"has {len(mask)} values for {len(ids)} tokens")
+    elif mask != sorted(mask) or not mask[-1]:
+        yield Problem("attention_mask", "may mask padding at the left alone, and not every token")

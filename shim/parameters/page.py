@@ -1,0 +1,104 @@
+"""docs/generate-parameters.md, written from the tables: `python -m shim.parameters.page`."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from shim.parameters.table import Category, Group, Row, generate_map, openai_map
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "generate-parameters.md"
+INTRODUCTION = """\
+# The parameters of generate()
+
+Written by `python -m shim.parameters.page` from the tables beside it; do not edit.
+
+The READMEs promise "any parameter supported by Hugging Face's Transformers.generate". Each of them
+is one of these:
+
+- **native**: the engine has it; it is sent under the name in the column "becomes".
+- **derived**: worked out on the way, chiefly into what "becomes" names.
+- **accepted**: taken and without effect, because it can not change the result.
+- **refused**: status 422 (400 on OpenAI's routes) with parameter, value and reason, unless the
+  value means the same as leaving it out.
+
+An unknown name is refused with the nearest known one. null always means not given. What a request
+leaves open, the model's README decides.
+
+On OpenAI's routes all of them may be sent beside OpenAI's own, for example in the `extra_body` of
+OpenAI's client; there `n` and `echo` stand for `num_return_sequences` and `return_full_text`. What
+such a request leaves open the README decides too (not OpenAI's temperature 1), but for the length,
+which is all that fits in a chat and 16 tokens in a completion, and for the one beam.
+"""
+TITLES: dict[Group, str] = {
+    "GenerationConfig": "Fields of GenerationConfig",
+    "generate": "Arguments of generate()",
+    "extension": "Beyond generate()",
+    "openai": "OpenAI's chat completions and completions",
+}
+CATEGORIES: tuple[Category, ...] = ("native", "derived", "accepted", "refused")
+
+
+def generate_page() -> str:
+    """Return the page in markdown."""
+    rows = [*generate_map().values(), *openai_map().values()]
+    sections = [
+        _section(title, [row for row in rows if row.group == group])
+        for group, title in TITLES.items()
+    ]
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def _section(title: str, rows: list[Row]) -> str:
+    ordered = sorted(rows, key=lambda row: CATEGORIES.index(row.category))
+    lines = [
+        f"## {title}\n",
+        "| parameter | category | type | neutral | becomes | what it does, or why not | since |",
+        "|---|---|---|---|---|---|---|",
+        *map(_line, ordered),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Row) -> str:
+    cells = [
+        f"`{row.name}`",
+        row.category,
+        " ".join(_type(row)),
+        _values(row.neutral),
+        f"`{row.becomes}`" if row.becomes else "",
+        " ".join([row.how, *_limits(row)]),
+        row.since,
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _type(row: Row) -> Iterator[str]:
+    yield row.type.replace("_", " ")
+    if row.more_than is not None:
+        yield f"> {row.more_than:g}"
+    if row.at_least is not None:
+        yield f">= {row.at_least:g}"
+    if row.at_most is not None and row.at_most < 2**31 - 1:
+        yield f"<= {row.at_most:g}"
+    if row.choices:
+        yield _values(row.choices)
+
+
+def _limits(row: Row) -> Iterator[str]:
+    if row.when == "sampling":
+        yield "Only where tokens are sampled."
+    elif row.when == "beams":
+        yield "Only in a beam search."
+    for engine, only in row.only.items():
+        taken = next(
+            (value for value, number in row.encoding.items() if number == only.value), only.value
+        )
+        yield f"Behind {engine} refused unless it is {taken}: {only.reason}."
+
+
+def _values(values: Iterable[object]) -> str:
+    return ", ".join(f"`{json.dumps(value)}`" for value in values)
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(generate_page(), encoding="utf-8")

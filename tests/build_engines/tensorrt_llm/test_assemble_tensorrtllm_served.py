@@ -1,0 +1,96 @@
+"""A deployment for the container, with only its engine exchanged, on a real tritonserver."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from build_engines.tensorrt_llm.assemble import assemble_tensorrtllm
+from catalog import ModelEntry, load_catalog
+from demo.export import CHECKPOINT
+from launcher.server import TritonServer
+from scripts.bench.service import running_triton
+from support.checkpoints import make_mistral, make_stablelm
+from support.tokenizers_for_tests import save_byte_level_bpe
+from support.trtllm_engines import make_engine, use_reference_engine
+
+pytestmark = pytest.mark.server
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "StableLmForCausalLM": make_stablelm,
+    "MistralForCausalLM": make_mistral,
+}
+
+
+def make_checkpoint(directory: Path, model: ModelEntry) -> Path:
+    """Return a small checkpoint of the model's architecture with the positions of its plan."""
+    if model.architecture == "LlamaForCausalLM":
+        return CHECKPOINT
+    MAKERS[model.architecture](directory)
+    save_byte_level_bpe(directory)
+    path = directory / "config.json"
+    config = {**json.loads(path.read_text()), "max_position_embeddings": model.engine.max_seq_len}
+    path.write_text(json.dumps(config))
+    return directory
+
+
+@pytest.fixture(scope="module", params=load_catalog())
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TritonServer]:
+    directory = tmp_path_factory.mktemp("deployment")
+    model = load_catalog()[request.param]
+    checkpoint = make_checkpoint(directory / "checkpoint", model)
+    engine = make_engine(directory / "engine", model, model.engine, checkpoint)
+    repository = assemble_tensorrtllm(
+        model, model.engine, engine, checkpoint, directory / "deployment"
+    )
+    use_reference_engine(repository, checkpoint)
+    with running_triton(repository.path, directory / "run") as server:
+        yield server
+
+
+def ask(server: TritonServer, **inputs: object) -> dict[str, Any]:
+    """Send a request to the ensemble; the reply, or the error, as JSON."""
+    request = urllib.request.Request(
+        f"{server.http_url}/v2/models/ensemble/generate_stream",
+        data=json.dumps({"text_input": "Hello", "max_tokens": 8, **inputs}).encode(),
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            text = response.read().decode()
+    except urllib.error.HTTPError as error:
+        text = error.read().decode()
+    reply: dict[str, Any] = json.loads(text.strip().removeprefix("data: "))
+    return reply
+
+
+def test_the_deployment_answers(server: TritonServer) -> None:
+    reply = ask(server, id="answer")
+    assert reply["text_output"]
+    assert 1 <= reply["sequence_length"] <= 8
+
+
+def test_a_beam_search_within_the_engines_width_answers(server: TritonServer) -> None:
+    assert len(ask(server, id="beams", beam_width=4)["text_output"]) == 4
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"beam_width": 5},
+        {"beam_width": 2, "length_penalty": 2.0},
+        {"beam_width": 2, "early_stopping": 0},
+        {"no_repeat_ngram_size": 2},
+    ],
+)
+def test_what_the_engine_can_not_do_is_refused_by_name(
+    server: TritonServer, inputs: dict[str, object]
+) -> None:
+    *_, name = inputs
+    assert name in ask(server, id=f"refused-{name}", **inputs)["error"]
