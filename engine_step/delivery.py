@@ -133,7 +133,7 @@ class Delivery:
         try:
             sender.send(outgoing.to_response(event), flags=FINAL if event.is_final else 0)
         except Exception:  # this request's, not the thread's
-            logger.exception("a response of request %r can not be sent", request_id)
+            logger.exception("a response of request %r cannot be sent", request_id)
             self._cancel(request_id)
 
     def _check(self) -> None:

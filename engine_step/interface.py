@@ -14,7 +14,7 @@ import numpy as np
 
 
 class RequestRefusedError(ValueError):
-    """The request can not be served as it stands; the text says what is wrong and what to do."""
+    """The request cannot be served as it stands; the text says what is wrong and what to do."""
 
 
 class QueueFullError(RuntimeError):

@@ -34,7 +34,7 @@ def require_free(host: str, port: int, variable: str) -> None:
     """Fail early, and by name, where the server would fail late.
 
     Raises:
-        PortTakenError: `port` can not be bound; the text names `variable` as the way out.
+        PortTakenError: `port` cannot be bound; the text names `variable` as the way out.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -42,6 +42,6 @@ def require_free(host: str, port: int, variable: str) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise PortTakenError(
-                f"{variable}={port} can not be used on {host}: {error.strerror}; "
+                f"{variable}={port} cannot be used on {host}: {error.strerror}; "
                 f"free the port or choose another with {variable}=N"
             ) from error

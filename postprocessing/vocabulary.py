@@ -16,7 +16,7 @@ BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
 class UnsupportedTokenizerError(ValueError):
-    """The checkpoint's tokenizer can not be decoded; the text says which part of it."""
+    """The checkpoint's tokenizer cannot be decoded; the text says which part of it."""
 
 
 @dataclass(frozen=True, slots=True)

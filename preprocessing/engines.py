@@ -19,7 +19,7 @@ EngineName = Literal["reference", "tensorrtllm-1.2.1"]
 
 @dataclass(frozen=True, slots=True)
 class FixedValue:
-    """What an engine does in any case, and why it can not be told otherwise."""
+    """What an engine does in any case, and why it cannot be told otherwise."""
 
     value: float
     reason: str
@@ -45,7 +45,7 @@ FIXED_VALUES: Mapping[EngineName, Mapping[str, FixedValue]] = MappingProxyType(
 )
 
 # What a beam search acts by where the request does not say: Hugging Face's defaults, by which the
-# models' users know them. The engine's own differ, and TensorRT-LLM 1.2.1 can not be told.
+# models' users know them. The engine's own differ, and TensorRT-LLM 1.2.1 cannot be told.
 BEAM_DEFAULTS: Mapping[EngineName, Mapping[str, float]] = MappingProxyType(
     {
         "reference": MappingProxyType({"length_penalty": 1.0, "early_stopping": 0}),

@@ -2,4 +2,4 @@
 
 
 class InvalidRequestError(ValueError):
-    """The request can not be served as it stands; the text says what is wrong and what to do."""
+    """The request cannot be served as it stands; the text says what is wrong and what to do."""

@@ -57,7 +57,7 @@ class Preprocessor:
         return cls(Tokenizer(tokenizer_dir), max_seq_len, max_beam_width, engine)
 
     def prepare(self, requests: Sequence[PromptRequest]) -> list[EngineInputs | Exception]:
-        """Return what the engine is given for each request, or why that one can not be served.
+        """Return what the engine is given for each request, or why that one cannot be served.
 
         The prompts are tokenized in one call, over all cores. An `InvalidRequestError` is the
         request's own fault; any other exception is ours, and also that request's alone.

@@ -77,7 +77,7 @@ def check_sampling(values: Values, max_beam_width: int, engine: EngineName, stre
         stream: whether the reply is streamed.
 
     Raises:
-        InvalidRequestError: a value is out of range, or the engine can not do as it says.
+        InvalidRequestError: a value is out of range, or the engine cannot do as it says.
     """
     for name, value in values.items():
         if name in RANGES and not (math.isfinite(value) and RANGES[name].allows(value)):

@@ -13,7 +13,7 @@ from preprocessing.errors import InvalidRequestError
 
 
 class TokenizerError(ValueError):
-    """The checkpoint's tokenizer can not be used; the text names the directory and the reason."""
+    """The checkpoint's tokenizer cannot be used; the text names the directory and the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class ReferenceEngine:
         tensor_parallel_size: processes that share the model, this one the first of them.
 
     Raises:
-        CheckpointError: the checkpoint can not be served.
+        CheckpointError: the checkpoint cannot be served.
         ValueError: the limits contradict each other or the model.
     """
 

@@ -31,7 +31,7 @@ class StepLoop:
         """End what was cancelled, admit what fits, compute one token of every running sequence.
 
         Raises:
-            RankLostError: the model can not be used any more.
+            RankLostError: the model cannot be used any more.
         """
         for sequence in self._scheduler.take_cancelled():
             self._finish(sequence, SequenceStatus.CANCELLED)

@@ -25,7 +25,7 @@ async def ready(request: Request) -> Response:
         return error_reply(request, 503, "This server is about to end.")
     if models.replicas.are_ready:
         return JSONResponse({"status": "ready"})
-    return error_reply(request, 503, "Triton can not be reached, or has not loaded every model.")
+    return error_reply(request, 503, "Triton cannot be reached, or has not loaded every model.")
 
 
 @router.get("/v1/models/{model}")

@@ -52,7 +52,7 @@ Keys = dict[KeyName, Key]
 
 
 class SettingsError(Exception):
-    """The settings of this process can not be used; the text says which, and why."""
+    """The settings of this process cannot be used; the text says which, and why."""
 
 
 class Settings(BaseSettings):

@@ -56,7 +56,7 @@ def convert(
         progress: called after every block.
 
     Raises:
-        CheckpointError: the checkpoint is damaged, incomplete, not the model's, or can not be
+        CheckpointError: the checkpoint is damaged, incomplete, not the model's, or cannot be
             converted as asked.
         ConversionError: `output` exists with other content, is being written by another process,
             or the disk does not take it.
@@ -95,7 +95,7 @@ def plan_conversion(
     """The config.json and the tensors that a conversion will write; reads config.json alone.
 
     Raises:
-        CheckpointError: the checkpoint is not the model's, or can not be converted as asked.
+        CheckpointError: the checkpoint is not the model's, or cannot be converted as asked.
     """
     source = read_huggingface_config(checkpoint)
     if source.architecture != conversion.architecture:
@@ -141,7 +141,7 @@ def _check_sources(checkpoint: Path, weights: HuggingFaceWeights, layout: Layout
     if unknown := [name for name in unknown if not name.endswith(_IGNORED)]:
         raise CheckpointError(
             f"{checkpoint}: holds weights that a converted checkpoint would leave out: "
-            f"{few(unknown)}; this is a variant of the architecture that can not be converted"
+            f"{few(unknown)}; this is a variant of the architecture that cannot be converted"
         )
 
 

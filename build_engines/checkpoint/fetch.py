@@ -27,7 +27,7 @@ _WEIGHTS = tuple(
 
 
 class FetchError(RuntimeError):
-    """A checkpoint can not be fetched; the text says why and what to do."""
+    """A checkpoint cannot be fetched; the text says why and what to do."""
 
 
 def fetch(
@@ -50,7 +50,7 @@ def fetch(
         endpoint: address of the hub; by default HF_ENDPOINT or the public one.
 
     Raises:
-        FetchError: the hub can not be reached or refuses, or the disk has no room.
+        FetchError: the hub cannot be reached or refuses, or the disk has no room.
         CheckpointError: what was fetched is no checkpoint that can be converted.
     """
     note = destination / SNAPSHOT_NAME

@@ -21,7 +21,7 @@ DEFAULT_THETA = 10000.0
 
 
 class CheckpointError(ValueError):
-    """A checkpoint can not be used; the text says where, why, and what to do."""
+    """A checkpoint cannot be used; the text says where, why, and what to do."""
 
 
 class HuggingFaceConfig(BaseModel):
@@ -111,7 +111,7 @@ def read_huggingface_config(checkpoint: Path) -> HuggingFaceConfig:
     """Read config.json of a Hugging Face checkpoint directory.
 
     Raises:
-        CheckpointError: there is none, it is malformed, or it describes a variant that can not be
+        CheckpointError: there is none, it is malformed, or it describes a variant that cannot be
             converted (biases, quantized weights, a parallel residual).
     """
     path = checkpoint / "config.json"

@@ -92,7 +92,7 @@ def describe_source(checkpoint: Path, files: list[Path]) -> Source:
     """Describe the inputs of a conversion.
 
     Raises:
-        OSError: a file can not be examined.
+        OSError: a file cannot be examined.
     """
     stats = {file.name: file.stat() for file in files}
     return Source(
@@ -122,7 +122,7 @@ def digest(path: Path) -> FileDigest:
     """Hash a file.
 
     Raises:
-        OSError: it can not be read.
+        OSError: it cannot be read.
     """
     sha256 = hashlib.sha256()
     size = 0

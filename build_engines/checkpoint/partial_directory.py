@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class ConversionError(RuntimeError):
-    """The output can not be written; the text names it, the reason and the remedy."""
+    """The output cannot be written; the text names it, the reason and the remedy."""
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def partial_directory(output: Path, needed: int) -> Iterator[Path]:
         needed: bytes that will be written.
 
     Raises:
-        ConversionError: the disk has no room or can not be written to, or another process is
+        ConversionError: the disk has no room or cannot be written to, or another process is
             writing the same output.
     """
     partial = output.with_name(f".{output.name}.partial")
@@ -42,7 +42,7 @@ def partial_directory(output: Path, needed: int) -> Iterator[Path]:
                 raise
     except OSError as error:
         raise ConversionError(
-            f"{output}: can not be written: {error.strerror}; choose a place that may be written "
+            f"{output}: cannot be written: {error.strerror}; choose a place that may be written "
             f"to and takes {needed:,} bytes"
         ) from error
 

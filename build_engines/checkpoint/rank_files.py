@@ -43,7 +43,7 @@ def write_rank_files(
 
     Raises:
         CheckpointError: a value does not fit float16.
-        OSError: a file can not be written.
+        OSError: a file cannot be written.
     """
     done, total = 0, layout.nbytes(dtype)
     with ExitStack() as open_files:

@@ -56,7 +56,7 @@ def express_partial_rotary(head_size: int, rotary_dim: int, theta: float) -> Par
         or shortest_idle <= ORIGINAL_MAX_POSITION_EMBEDDINGS / LOW_FREQ_FACTOR
     ):
         raise CheckpointError(
-            f"{rotary_dim} rotary lanes of {head_size} with rope_theta {theta:g} can not be "
+            f"{rotary_dim} rotary lanes of {head_size} with rope_theta {theta:g} cannot be "
             f"expressed for TensorRT-LLM, whose kernels rotate multiples of {WIDTH_MULTIPLE}"
         )
     half, idle = rotary_dim // 2, (width - rotary_dim) // 2

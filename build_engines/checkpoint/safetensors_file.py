@@ -77,7 +77,7 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
             for name, entry in header.items()
         }
     except OSError as error:
-        raise SafetensorsError(f"{path}: can not be read: {error.strerror}") from error
+        raise SafetensorsError(f"{path}: cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, SafetensorsError):
             raise
@@ -114,7 +114,7 @@ class SafetensorsWriter:
         """Create the file and write its header; all tensors are of `dtype`.
 
         Raises:
-            OSError: the file exists or can not be written.
+            OSError: the file exists or cannot be written.
         """
         itemsize = DTYPES[dtype].itemsize
         header: dict[str, object] = {"__metadata__": {"format": "pt"}}
@@ -142,7 +142,7 @@ class SafetensorsWriter:
 
         Raises:
             SafetensorsError: other bytes were written than the header promises.
-            OSError: they can not be stored.
+            OSError: they cannot be stored.
         """
         if self._size != self._expected:
             raise SafetensorsError(f"{self._path}: {self._size:,} bytes of {self._expected:,}")

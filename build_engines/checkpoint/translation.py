@@ -46,12 +46,12 @@ def translate(
     """
     if source.architecture not in _ARCHITECTURES:
         raise CheckpointError(
-            f"architecture {source.architecture} can not be converted; these can: "
+            f"architecture {source.architecture} cannot be converted; these can: "
             + ", ".join(_ARCHITECTURES)
         )
     if quantization not in CONVERTIBLE_QUANTIZATIONS:
         raise CheckpointError(
-            f"a {source.architecture} can not be converted with quantization '{quantization}', but "
+            f"a {source.architecture} cannot be converted with quantization '{quantization}', but "
             f"with {', '.join(CONVERTIBLE_QUANTIZATIONS)}; fp8 needs the calibration of NVIDIA's "
             "ModelOpt, which knows Llama and Mistral but not StableLM"
         )
@@ -76,7 +76,7 @@ def translate(
     try:
         return Translation(parse_trtllm_config(common | fields), rotary_lanes)
     except TrtllmConfigError as error:
-        raise CheckpointError(f"the checkpoint can not be converted like this: {error}") from error
+        raise CheckpointError(f"the checkpoint cannot be converted like this: {error}") from error
 
 
 def _llama(source: HuggingFaceConfig) -> tuple[dict[str, Any], None]:
@@ -107,14 +107,14 @@ def _rotary_scaling(source: HuggingFaceConfig) -> dict[str, int | float | str] |
                 raise CheckpointError(f"rope scaling of type llama3 without {error}") from error
         case other:
             raise CheckpointError(
-                f"rope scaling of type '{other}' can not be converted; default and llama3 can"
+                f"rope scaling of type '{other}' cannot be converted; default and llama3 can"
             )
 
 
 def _stablelm(source: HuggingFaceConfig) -> tuple[dict[str, Any], tuple[range, ...]]:
     """TensorRT-LLM has no StableLM; its GPT with these switches computes the same."""
     if source.rope_parameters["rope_type"] != "default":
-        raise CheckpointError("StableLM with rope scaling can not be converted")
+        raise CheckpointError("StableLM with rope scaling cannot be converted")
     rotary = express_partial_rotary(source.head_dim, source.rotary_dim, source.rope_theta)
     return {
         "hidden_act": "swiglu",

@@ -19,7 +19,7 @@ TP_SIZES = (1, 2, 4, 8)
 
 
 class PlanError(ValueError):
-    """The engine can not be built or would not fit; the text says why and what would."""
+    """The engine cannot be built or would not fit; the text says why and what would."""
 
 
 class CapacityPlan(BaseModel):
@@ -138,10 +138,10 @@ def measure(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
 
 
 def make_plan(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
-    """Compute what an engine needs, and refuse one that can not be.
+    """Compute what an engine needs, and refuse one that cannot be.
 
     Raises:
-        PlanError: it can not be built or does not fit; the text names the nearest that does.
+        PlanError: it cannot be built or does not fit; the text names the nearest that does.
     """
     objection = _objection(model, engine)
     if objection is not None:
@@ -150,15 +150,15 @@ def make_plan(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
 
 
 def _objection(model: ModelEntry, engine: EnginePlan) -> str | None:
-    """Say why an engine can not be, or None."""
+    """Say why an engine cannot be, or None."""
     shape, tp_size = model.shape, engine.tp_size
     if shape.num_attention_heads % tp_size or shape.intermediate_size % tp_size:
         return (
-            f"{tp_size} GPUs can not share {shape.num_attention_heads} attention heads and an "
+            f"{tp_size} GPUs cannot share {shape.num_attention_heads} attention heads and an "
             f"MLP of {shape.intermediate_size} evenly"
         )
     if shape.num_key_value_heads % tp_size and tp_size % shape.num_key_value_heads:
-        return f"{tp_size} GPUs can not share {shape.num_key_value_heads} KV heads evenly"
+        return f"{tp_size} GPUs cannot share {shape.num_key_value_heads} KV heads evenly"
     if engine.max_seq_len > shape.max_position_embeddings:
         return (
             f"a context of {engine.max_seq_len} tokens exceeds the "
@@ -167,7 +167,7 @@ def _objection(model: ModelEntry, engine: EnginePlan) -> str | None:
     if engine.quantization == "fp8" and not GPUS[engine.gpu].fp8:
         return f"an {engine.gpu} does not compute in FP8"
     if engine.quantization == "fp8" and model.architecture == "StableLmForCausalLM":
-        return f"NVIDIA ModelOpt can not export a {model.architecture} in FP8"
+        return f"NVIDIA ModelOpt cannot export a {model.architecture} in FP8"
     plan = measure(model, engine)
     if plan.kv_tokens < engine.max_seq_len:
         fixed = plan.rank_weight_bytes + plan.rank_activation_bytes + plan.reserved_bytes

@@ -77,7 +77,7 @@ def assemble_tensorrtllm(
         EngineError: the engine is not what was planned, or not of this checkpoint.
         CheckpointError: `checkpoint` is no Hugging Face checkpoint.
         RepositoryError: it has no tokenizer, or `destination` exists.
-        ConversionError: `destination` can not be written.
+        ConversionError: `destination` cannot be written.
     """
     config = check_engine(engine, model, plan)
     _check_same_model(config, engine, read_huggingface_config(checkpoint), checkpoint)

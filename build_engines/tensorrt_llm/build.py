@@ -35,8 +35,8 @@ def build_engine(
         PlanError: the engine would not fit.
         EngineError: the checkpoint is damaged or not the planned one, `output` exists, or the
             engine that came out is not the planned one.
-        PreflightError: this machine can not build it.
-        ConversionError: `output` can not be written.
+        PreflightError: this machine cannot build it.
+        ConversionError: `output` cannot be written.
         ToolError: `trtllm-build` failed.
     """
     checkpoint, output = checkpoint.resolve(), output.resolve()
@@ -66,11 +66,11 @@ def export_fp8(
     """Calibrate a Hugging Face checkpoint with NVIDIA ModelOpt and export it for trtllm-build.
 
     Raises:
-        PlanError: the plan is not for FP8, or can not be.
+        PlanError: the plan is not for FP8, or cannot be.
         CheckpointError: `source` is no Hugging Face checkpoint.
         EngineError: `output` exists, or what was exported is not what was planned.
-        PreflightError: this machine can not do it; the whole model must fit its GPUs.
-        ConversionError: `output` can not be written.
+        PreflightError: this machine cannot do it; the whole model must fit its GPUs.
+        ConversionError: `output` cannot be written.
         ToolError: ModelOpt's script failed.
     """
     plan = make_plan(model, engine)

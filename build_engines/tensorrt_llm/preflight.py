@@ -17,7 +17,7 @@ NOMINAL_TOLERANCE = 0.9
 
 
 class PreflightError(RuntimeError):
-    """This machine can not build the engine; the text lists everything it lacks."""
+    """This machine cannot build the engine; the text lists everything it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def check_machine(plan: CapacityPlan, tool: str) -> int:
     gpus = list(_installed_gpus())
     problems = [*_tool_problems(tool), *_gpu_problems(gpus, GPUS[plan.engine.gpu])]
     if problems:
-        raise PreflightError(f"this machine can not build {plan.model}: {'; '.join(problems)}")
+        raise PreflightError(f"this machine cannot build {plan.model}: {'; '.join(problems)}")
     return min(len(gpus), plan.engine.tp_size)
 
 

@@ -19,7 +19,7 @@ UNDECLARED_INPUTS = (
     "runtime_top_p_min",
     "min_length",
 )
-"""Inputs that the 1.2.1 backend gets wrong; what is not declared can not be sent."""
+"""Inputs that the 1.2.1 backend gets wrong; what is not declared cannot be sent."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 

@@ -55,7 +55,7 @@ SYMPTOMS = (
     ),
     _symptom(
         r"read-only file system|permission denied",
-        "a directory can not be written",
+        "a directory cannot be written",
     ),
     _symptom(
         r"couldn't reach .* on the hub|connectionerror|offline",
@@ -76,7 +76,7 @@ def run_tool(
         on_line: called with each line as it is printed.
 
     Raises:
-        ToolError: it can not be started, or ended with another code than 0.
+        ToolError: it cannot be started, or ended with another code than 0.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as file:
@@ -93,7 +93,7 @@ def run_tool(
                 start_new_session=True,
             )
         except OSError as error:
-            raise ToolError(f"{command[0]} can not be started: {error.strerror}") from error
+            raise ToolError(f"{command[0]} cannot be started: {error.strerror}") from error
         with process:
             try:
                 for line in process.stdout or ():

@@ -73,7 +73,7 @@ def verify_against(
         num_layers: how many layers to run; None for as many as memory allows.
 
     Raises:
-        VerificationError: the checkpoint has quantized weights, one of the two can not be read, or
+        VerificationError: the checkpoint has quantized weights, one of the two cannot be read, or
             not even one layer fits in memory.
     """
     try:
@@ -136,8 +136,8 @@ def _load_source(checkpoint: Path, config: LlamaConfig | GptConfig, num_layers: 
             dtype=getattr(torch, config.dtype),
             local_files_only=True,
         )
-    except Exception as error:  # whatever transformers raises on what it can not load
-        raise VerificationError(f"{checkpoint}: can not be loaded: {error}") from error
+    except Exception as error:  # whatever transformers raises on what it cannot load
+        raise VerificationError(f"{checkpoint}: cannot be loaded: {error}") from error
     return model.float().eval()
 
 

@@ -96,7 +96,7 @@ def _verify_engine(report: Verification) -> None:
     )
     if engine.version != TENSORRT_LLM_VERSION:
         report.problems.append(
-            f"was built by TensorRT-LLM {engine.version}, and {TENSORRT_LLM_VERSION} can not run it"
+            f"was built by TensorRT-LLM {engine.version}, and {TENSORRT_LLM_VERSION} cannot run it"
         )
     names = [f"rank{rank}.engine" for rank in range(pretrained.mapping.world_size)]
     report.problems += _file_problems(report.directory, names)

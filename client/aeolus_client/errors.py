@@ -22,7 +22,7 @@ class ServerEndingError(ServiceError):
 
 
 class ServerUnavailableError(ServiceError):
-    """The server can not be reached, is starting or stopping, or went away in mid-reply."""
+    """The server cannot be reached, is starting or stopping, or went away in mid-reply."""
 
 
 class ServerBrokenError(ServerUnavailableError):

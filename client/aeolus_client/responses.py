@@ -81,7 +81,7 @@ class Responses:
             raise
         except Exception as error:
             self.fail(
-                GenerationFailedError(f"a response of the ensemble can not be read: {error!r}")
+                GenerationFailedError(f"a response of the ensemble cannot be read: {error!r}")
             )
         finally:
             self._is_ended = True

@@ -46,7 +46,7 @@ def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceErro
             | grpc.StatusCode.CANCELLED
             | grpc.StatusCode.DEADLINE_EXCEEDED
         ):
-            return ServerUnavailableError(f"Triton can not be reached: {text}")
+            return ServerUnavailableError(f"Triton cannot be reached: {text}")
         case _:
             return GenerationFailedError(text)
 

@@ -52,7 +52,7 @@ class Deployment:
 class TritonClient:
     """Sends generation requests to one ensemble; one object serves any number of tasks.
 
-    Every method raises a `client.errors.ServiceError` when it can not do what it says.
+    Every method raises a `client.errors.ServiceError` when it cannot do what it says.
     """
 
     def __init__(self, address: str, model: str = "ensemble"):

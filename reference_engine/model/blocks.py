@@ -71,7 +71,7 @@ class BlockPool:
                 self._published[key] = block
                 self._keys[block], self._serials[block] = key, self._last_serial
             elif key not in self._published:
-                return  # held under the tokens after a block that is gone: can not be found again
+                return  # held under the tokens after a block that is gone: cannot be found again
             before = self._serials[self._published[key]]
 
     def forget_published(self) -> None:

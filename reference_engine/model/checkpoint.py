@@ -1,4 +1,4 @@
-"""Loading a checkpoint directory, and refusing one that can not be served exactly."""
+"""Loading a checkpoint directory, and refusing one that cannot be served exactly."""
 
 import json
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 class CheckpointError(RuntimeError):
-    """The checkpoint directory can not be served; the text says why and what to do."""
+    """The checkpoint directory cannot be served; the text says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def read_config(directory: Path) -> tuple[PreTrainedConfig, int | None]:
         The transformers configuration, and how many ranks a converted checkpoint is for.
 
     Raises:
-        CheckpointError: there is none, or it can not be read.
+        CheckpointError: there is none, or it cannot be read.
     """
     path = directory / "config.json"
     if not path.is_file():
@@ -59,15 +59,15 @@ def read_config(directory: Path) -> tuple[PreTrainedConfig, int | None]:
             return huggingface_config(content), content["mapping"]["tp_size"]
         return AutoConfig.from_pretrained(directory, local_files_only=True), None
     except Exception as error:  # invalid JSON, unknown model_type, fields of the wrong type
-        raise CheckpointError(f"{path} can not be read: {error}") from error
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
 
 
 def read_shape(directory: Path) -> ModelShape:
     """Read what the engine needs to know of the checkpoint in `directory`.
 
     Raises:
-        CheckpointError: there is none, it can not be read, or the architecture or its rotary
-            embedding can not be served.
+        CheckpointError: there is none, it cannot be read, or the architecture or its rotary
+            embedding cannot be served.
     """
     config, num_ranks = read_config(directory)
     if config.model_type not in ARCHITECTURES:
@@ -114,7 +114,7 @@ def load_model(directory: Path, dtype: str, device: torch.device) -> Any:
             output_loading_info=True,
         )
     except Exception as error:  # whatever safetensors and transformers raise on broken files
-        raise CheckpointError(f"{directory}: the weights can not be read: {error}") from error
+        raise CheckpointError(f"{directory}: the weights cannot be read: {error}") from error
     # transformers fills missing weights with random numbers and only warns.
     for problem in ("missing_keys", "mismatched_keys"):
         if keys := report.get(problem):

@@ -25,7 +25,7 @@ def huggingface_config(content: dict[str, Any]) -> PreTrainedConfig:
     """
     if content["quantization"].get("quant_algo"):
         raise ValueError(
-            f"quantization {content['quantization']['quant_algo']} can not be served by the"
+            f"quantization {content['quantization']['quant_algo']} cannot be served by the"
             " reference engine; convert without one"
         )
     architecture = content["architecture"]

@@ -17,7 +17,7 @@ from reference_engine.ranks.share import Rank
 
 
 class LeadingRunner:
-    """A `ModelRunner` over all ranks. Once a call has raised, it can not be used any more."""
+    """A `ModelRunner` over all ranks. Once a call has raised, it cannot be used any more."""
 
     def __init__(self, runner: ModelRunner, followers: Sequence[Follower]) -> None:
         self._runner = runner
@@ -71,7 +71,7 @@ def open_ranks(
         on_lost: called from another thread when a rank has ended by itself.
 
     Raises:
-        CheckpointError: the checkpoint can not be read or not be shared like this.
+        CheckpointError: the checkpoint cannot be read or not be shared like this.
         RankLostError: a rank ended while it loaded.
     """
     leading, *others = (Rank(index, size) for index in range(size))

@@ -31,7 +31,7 @@ def load_rank(spec: ModelSpec, rank: Rank) -> tuple[ModelRunner, Collectives]:
     """Load one rank's share; the runner computes once its collectives are connected.
 
     Raises:
-        CheckpointError: the checkpoint can not be read or not be shared like this.
+        CheckpointError: the checkpoint cannot be read or not be shared like this.
     """
     collectives = Collectives(rank)
     model = load_shard(spec.directory, spec.dtype, rank)

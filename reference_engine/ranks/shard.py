@@ -38,10 +38,10 @@ def load_shard(directory: Path, dtype: str, rank: Rank) -> Any:
         rank: whose share.
 
     Returns:
-        A transformers model to make a `Decoder` of; it can not be called itself.
+        A transformers model to make a `Decoder` of; it cannot be called itself.
 
     Raises:
-        CheckpointError: the checkpoint can not be read or not be shared like this.
+        CheckpointError: the checkpoint cannot be read or not be shared like this.
     """
     config, ranks = read_config(directory)
     if ranks is not None and ranks != rank.size:

@@ -116,7 +116,7 @@ def _open(path: Path, files: ExitStack) -> Any:
     try:
         return files.enter_context(safe_open(path, framework="pt"))
     except Exception as error:  # whatever safetensors raises on an absent or a broken file
-        raise CheckpointError(f"{path}: the weights can not be read: {error}") from error
+        raise CheckpointError(f"{path}: the weights cannot be read: {error}") from error
 
 
 def _check_shape(

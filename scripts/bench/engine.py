@@ -2,7 +2,7 @@
 
 N greedy requests of equal length are handed in together; the figure is generated tokens per second
 until the last has ended, prefill included. Every row runs in a process of its own: thread pools of
-one would slow down another. Rows of one run can be compared, runs can not.
+one would slow down another. Rows of one run can be compared, runs cannot.
 
 On a GPU, if torch sees one:
     bench_engine.py --model mistral-7b --dtypes bfloat16 --concurrency 1 16 64 \

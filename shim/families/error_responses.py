@@ -5,7 +5,7 @@ from typing import Any, Literal
 Family = Literal["truss", "zephyr", "openai"]
 
 MEANINGS = {
-    400: "The body is no JSON object, or the request can not be run.",
+    400: "The body is no JSON object, or the request cannot be run.",
     401: "An API key is needed, or is not known here.",
     404: "There is no such path or model here.",
     405: "The path takes another method.",
@@ -13,7 +13,7 @@ MEANINGS = {
     422: "A parameter is wrong; the text names it.",
     429: "Too many requests run or wait, or the key's rate is used up.",
     500: "Generation failed.",
-    503: "The model server can not be reached, or this server is about to end.",
+    503: "The model server cannot be reached, or this server is about to end.",
     504: "The request took longer than it may, and was stopped.",
 }
 RETRIED = (429, 503)

@@ -78,7 +78,7 @@ def truss_headers(status: int) -> dict[str, str]:
 
 
 def status_and_text(error: ServiceError, request_id: str | None) -> tuple[int, str]:
-    """Return what a client is told of a failure; what it can not act on is only logged."""
+    """Return what a client is told of a failure; what it cannot act on is only logged."""
     match error:
         case InvalidRequestError():
             return 400, str(error)
@@ -94,7 +94,7 @@ def status_and_text(error: ServiceError, request_id: str | None) -> tuple[int, s
             return 503, ENDING_TEXT
         case _:
             logger.warning("request %s could not be run: %s", request_id, error)
-            return 503, "The model server can not be reached or is not ready; try again later."
+            return 503, "The model server cannot be reached or is not ready; try again later."
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class StreamAbortedError(Exception):
-    """Ends a reply without its last chunk, so that it can not be taken for a whole one."""
+    """Ends a reply without its last chunk, so that it cannot be taken for a whole one."""
 
 
 def stream_form(request: Request) -> StreamForm:

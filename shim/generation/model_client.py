@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 class ModelClient:
     """Runs the requests to one model, within the limits of the deployment.
 
-    Every method raises a `client.errors.ServiceError` when it can not do what it says.
+    Every method raises a `client.errors.ServiceError` when it cannot do what it says.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class Replica:
         return True
 
     def lose(self, error: ServerUnavailableError) -> None:
-        """Note that it could not run a request; ends the others if they can not run either."""
+        """Note that it could not run a request; ends the others if they cannot run either."""
         self.is_healthy = False
         if isinstance(error, ServerBrokenError) and not self.is_broken:
             self.is_broken = True

@@ -63,7 +63,7 @@ def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> 
     if has_beams and parameters.is_streamed(api):
         yield Problem(
             "num_beams",
-            f"beam search chooses its text at the end, so it can not be streamed{by_default}",
+            f"beam search chooses its text at the end, so it cannot be streamed{by_default}",
         )
     if has_beams and parameters.do_sample:
         yield Problem("do_sample", "beam search does not sample; leave out do_sample or num_beams")
@@ -85,7 +85,7 @@ def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> 
     has_short_prompt = parameters.prompt is not None or len(parameters.token_ids or [0, 0]) == 1
     if body.get("forced_bos_token_id") is not None and has_short_prompt:
         yield Problem(
-            "forced_bos_token_id", "would act after a prompt of one token, which the engine can not"
+            "forced_bos_token_id", "would act after a prompt of one token, which the engine cannot"
         )
 
 

@@ -17,7 +17,7 @@ is one of these:
 
 - **native**: the engine has it; it is sent under the name in the column "becomes".
 - **derived**: worked out on the way, chiefly into what "becomes" names.
-- **accepted**: taken and without effect, because it can not change the result.
+- **accepted**: taken and without effect, because it cannot change the result.
 - **refused**: status 422 (400 on OpenAI's routes) with parameter, value and reason, unless the
   value means the same as leaving it out.
 

@@ -1,7 +1,7 @@
 """The tables of parameters, `generate.toml` and `openai.toml`: vocabulary and reading.
 
 Categories: a `native` parameter is a field of the engine's request, `becomes`; a `derived` one is
-worked out in translation.py; an `accepted` one can not change the result; a `refused` one is only
+worked out in translation.py; an `accepted` one cannot change the result; a `refused` one is only
 taken where its value is `neutral`, that is, means the same as leaving it out.
 """
 

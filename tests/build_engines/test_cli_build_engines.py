@@ -70,7 +70,7 @@ def test_the_module_runs_as_a_program() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert result.stdout == ""
-    assert result.stderr.startswith("error: llama-2-70b: 3 GPUs can not share")
+    assert result.stderr.startswith("error: llama-2-70b: 3 GPUs cannot share")
 
 
 def test_a_checkpoint_becomes_a_deployment_step_by_step(

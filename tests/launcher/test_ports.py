@@ -17,5 +17,5 @@ def test_free_ports_are_three_different_ones_that_can_be_bound() -> None:
 def test_a_taken_port_is_named_with_its_variable() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        with pytest.raises(PortTakenError, match=f"TRITON_GRPC_PORT={port} can not be used"):
+        with pytest.raises(PortTakenError, match=f"TRITON_GRPC_PORT={port} cannot be used"):
             require_free("127.0.0.1", port, "TRITON_GRPC_PORT")

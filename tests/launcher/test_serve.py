@@ -107,7 +107,7 @@ def test_a_taken_port_is_refused_by_its_variable(tmp_path: Path) -> None:
         port = str(listener.getsockname()[1])
         done = run_to_its_end(tmp_path, "--triton-http-port", port)
     assert done.returncode == 1
-    assert f"TRITON_HTTP_PORT={port} can not be used" in done.stderr
+    assert f"TRITON_HTTP_PORT={port} cannot be used" in done.stderr
     assert processes_of(tmp_path) == []
 
 

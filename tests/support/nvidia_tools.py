@@ -1,4 +1,4 @@
-"""Stand-ins for programs that can not be installed here: trtllm-build, ModelOpt's script, a driver.
+"""Stand-ins for programs that cannot be installed here: trtllm-build, ModelOpt's script, a driver.
 
 They need a GPU. The stand-in for trtllm-build takes the real command line, records it, and writes
 the files of an engine, with a config.json in the form that TensorRT-LLM gives it

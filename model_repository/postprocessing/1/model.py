@@ -45,7 +45,7 @@ class TritonPythonModel:
         except Exception as error:
             pb_utils.Logger.log_error(f"request {request.request_id()}: {error!r}")
             return pb_utils.InferenceResponse(
-                error=pb_utils.TritonError(f"the reply can not be decoded: {error!r}")
+                error=pb_utils.TritonError(f"the reply cannot be decoded: {error!r}")
             )
 
     def _decode(self, request: Any) -> Any:

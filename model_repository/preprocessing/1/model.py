@@ -19,7 +19,7 @@ from preprocessing.tensors import request_from_tensors, tensors_of  # noqa: E402
 
 
 class TritonPythonModel:
-    """Prepares each request for the engine, or says why it can not be served."""
+    """Prepares each request for the engine, or says why it cannot be served."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the tokenizer."""
@@ -68,7 +68,7 @@ class TritonPythonModel:
             return _error_response(f"invalid request: {prepared}", pb_utils.TritonError.INVALID_ARG)
         pb_utils.Logger.log_error(f"request {request.request_id()}: {prepared!r}")
         return _error_response(
-            f"the request can not be prepared: {prepared!r}", pb_utils.TritonError.INTERNAL
+            f"the request cannot be prepared: {prepared!r}", pb_utils.TritonError.INTERNAL
         )
 
 

@@ -167,7 +167,7 @@ def file_size_limit(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("size", [0, 100_000, 770_000])
 def test_a_disk_that_fills_up_is_named_and_left_clean(checkpoint: Path, size: int) -> None:
     with file_size_limit(size):
-        fail(checkpoint, ConversionError, r"out: can not be written: File too large", tp_size=1)
+        fail(checkpoint, ConversionError, r"out: cannot be written: File too large", tp_size=1)
 
 
 def test_a_disk_with_too_little_room_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What an engine needs is known before it is built, and what can not be is refused."""
+"""What an engine needs is known before it is built, and what cannot be is refused."""
 
 import json
 
@@ -179,12 +179,12 @@ def test_what_the_catalog_does_not_plan_is_its_default_with_the_asked_changes() 
         ("llama-2-70b", {"tp_size": 1}, "does not fit 1 x A100-80", "2 x A100-80 float16"),
         ("llama-2-70b", {"gpu": "A10G"}, "does not fit 2 x A10G", "2 x A100-80 float16"),
         ("llama-2-70b", {"quantization": "fp8"}, "A100-80 does not compute in FP8", "2 x H100 fp8"),
-        ("llama-2-70b", {"tp_size": 3}, "3 GPUs can not share 64", "2 x A100-80 float16"),
+        ("llama-2-70b", {"tp_size": 3}, "3 GPUs cannot share 64", "2 x A100-80 float16"),
         ("llama-2-70b", {"context": 8192}, "exceeds the 4096 positions", "shorter context"),
         (
             "stablelm-zephyr-3b",
             {"gpu": "H100", "quantization": "fp8"},
-            "can not export a StableLm",
+            "cannot export a StableLm",
             "1 x H100 int8",
         ),
         ("mistral-7b", {"context": 1}, "holds no prompt and reply", ""),

@@ -57,7 +57,7 @@ def test_flags_that_exclude_each_other_are_never_together(
     assert not {"multiple_profiles"} <= on or "opt_num_tokens" not in given
     # It would replace every number given beside it.
     assert "build_config" not in given
-    # A custom class can not be handed to several workers.
+    # A custom class cannot be handed to several workers.
     assert "model_cls_file" not in given
     fused = plan.tp_size > 1 and model.architecture == "LlamaForCausalLM"
     assert ("reduce_fusion" in on) == fused

@@ -36,7 +36,7 @@ def test_a_missing_directory_is_refused(tmp_path: Path) -> None:
 
 def test_a_broken_config_is_refused(copy: Path) -> None:
     (copy / "config.json").write_text("{")
-    assert_refused(copy, "config.json can not be read")
+    assert_refused(copy, "config.json cannot be read")
 
 
 def test_an_architecture_of_another_kind_is_refused(copy: Path) -> None:
@@ -52,13 +52,13 @@ def test_a_rotary_embedding_that_depends_on_the_batch_is_refused(copy: Path) -> 
 
 def test_missing_weight_files_are_refused(copy: Path) -> None:
     (copy / "model.safetensors").unlink()
-    assert_refused(copy, "weights can not be read")
+    assert_refused(copy, "weights cannot be read")
 
 
 def test_a_damaged_weight_file_is_refused(copy: Path) -> None:
     weights = copy / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
-    assert_refused(copy, "weights can not be read")
+    assert_refused(copy, "weights cannot be read")
 
 
 def test_a_missing_weight_is_refused_and_named(copy: Path) -> None:

@@ -132,7 +132,7 @@ def test_a_quantized_or_unknown_conversion_is_refused_by_name(tmp_path: Path) ->
     converted("mistral-7b", tmp_path / "out", 1)
     path = tmp_path / "out" / "config.json"
     tiny_models.edit_json(path, quantization={"quant_algo": "FP8"})
-    with pytest.raises(CheckpointError, match="quantization FP8 can not be served"):
+    with pytest.raises(CheckpointError, match="quantization FP8 cannot be served"):
         load_shard(tmp_path / "out", "float32", Rank(0, 1))
     tiny_models.edit_json(path, quantization={}, architecture="FalconForCausalLM")
     with pytest.raises(CheckpointError, match="'FalconForCausalLM'"):

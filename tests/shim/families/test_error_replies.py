@@ -209,7 +209,7 @@ def test_without_triton_predict_routes_are_unavailable(
     reply = shim.post(route, json=body, headers={**MISTRAL_HOST, "accept": accept})
     assert reply.status_code == 503
     assert reply.json() == {
-        "error": "The model server can not be reached or is not ready; try again later."
+        "error": "The model server cannot be reached or is not ready; try again later."
     }
     assert reply.headers["retry-after"] == "1"
     assert reply.headers["x-baseten-error-code"] == "600"
@@ -222,7 +222,7 @@ def test_without_triton_zephyr_routes_are_unavailable(shim: TestClient, route: s
     reply = shim.post(route, json={field: "hi"})
     assert reply.status_code == 503
     assert reply.json() == {
-        "detail": "The model server can not be reached or is not ready; try again later."
+        "detail": "The model server cannot be reached or is not ready; try again later."
     }
     assert reply.headers["retry-after"] == "1"
 
@@ -251,7 +251,7 @@ def test_a_known_model_that_is_not_served_is_not_found(mistral_alone: TestClient
     assert reply.json() == {"error": "Model 'llama-2-70b' is not served here; served: mistral-7b"}
 
 
-UNAVAILABLE = "The model server can not be reached or is not ready; try again later."
+UNAVAILABLE = "The model server cannot be reached or is not ready; try again later."
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ def test_the_process_lives_without_triton(shim: TestClient) -> None:
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("/health/ready", "Triton can not be reached, or has not loaded every model."),
+        ("/health/ready", "Triton cannot be reached, or has not loaded every model."),
         ("/v1/models/mistral-7b", "Model with name mistral-7b is not ready."),
         ("/v1/models/mistral-7b/loaded", "Model with name mistral-7b is not ready."),
         ("/v1/models/model", "Model with name model is not ready."),

@@ -175,7 +175,7 @@ CASES: dict[str, Callable[[list[int]], Case]] = {
         options={"generation_config": GenerationConfig(repetition_penalty=1.4)},
     ),
 }
-# What transformers can not be given beside a model that lacks what they are for.
+# What transformers cannot be given beside a model that lacks what they are for.
 FOREIGN = {
     "assistant_early_exit",
     "compile_config",

@@ -184,7 +184,7 @@ def test_a_minimum_above_the_limit_is_refused() -> None:
 def test_beams_are_neither_streamed_nor_sampled() -> None:
     found = problems(LLAMA_3, messages=[TURN], num_beams=2, stream=True, do_sample=True)
     assert found == (
-        "num_beams: beam search chooses its text at the end, so it can not be streamed; "
+        "num_beams: beam search chooses its text at the end, so it cannot be streamed; "
         "do_sample: beam search does not sample; leave out do_sample or num_beams"
     )
 

@@ -159,7 +159,7 @@ def test_a_wrong_completion_is_named(body: dict[str, Any], parameter: str, text:
         ({"user": 5}, "user", "Input should be a valid string"),
         ({"mesages": []}, "mesages", "did you mean 'messages'?"),
         ({"num_beams": 2, "n": 3}, "n", "more than the 2 of num_beams"),
-        ({"num_beams": 2, "stream": True}, "num_beams", "can not be streamed"),
+        ({"num_beams": 2, "stream": True}, "num_beams", "cannot be streamed"),
     ],
 )
 def test_a_wrong_parameter_is_named(body: dict[str, Any], parameter: str, text: str) -> None:

@@ -128,7 +128,7 @@ def test_failed_raw_text_is_never_ended(caplog: pytest.LogCaptureFixture) -> Non
         ),
         (
             ServerUnavailableError("10.0.0.1:8001 refused"),
-            "The model server can not be reached or is not ready; try again later.",
+            "The model server cannot be reached or is not ready; try again later.",
         ),
     ],
 )
