@@ -12,12 +12,12 @@ from collections import deque
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
+from null_tokens import null_tokens  # type: ignore[import-not-found]  # beside it in the model
 
 from engine_step.call import EngineCall
 from engine_step.delivery import FINAL, Delivery
 from engine_step.interface import PerfMetrics, TokenEvent
 from engine_step.tensors import wants_stop
-from null_tokens import null_tokens  # type: ignore[import-not-found]  # beside it in the model
 
 SLEEP_SECONDS = 0.002
 
