@@ -7,6 +7,13 @@ from launcher.ports import TritonPorts
 
 HOST = "127.0.0.1"
 ENGINE_MODEL = "tensorrt_llm"
+FOLLOWER_OPTIONS = [
+    "--allow-grpc=false",
+    "--allow-http=false",
+    "--allow-metrics=false",
+    "--model-control-mode=explicit",
+    f"--load-model={ENGINE_MODEL}",
+]
 
 
 def triton_command(
@@ -19,10 +26,9 @@ def triton_command(
 ) -> list[str]:
     """Return the arguments that start the server.
 
-    An engine of several tensor parallel ranks runs in leader mode: one server a rank under mpirun,
-    of which the first serves and the others load the engine alone. They are given the same ports,
-    which only the leader comes as far as to open (NVIDIA/TensorRT-LLM,
-    triton_backend/scripts/launch_triton_server.py).
+    An engine of several tensor parallel ranks runs in leader mode: one server per rank under
+    mpirun, of which the first serves and the others load only the engine (NVIDIA/TensorRT-LLM,
+    triton_backend/scripts/launch_triton_server.py). The others listen nowhere.
     """
     ranks = [
         [
@@ -31,14 +37,8 @@ def triton_command(
             f"--backend-directory={installation.backend_directory}",
             f"--backend-config=python,shm-region-prefix-name={shared_memory_prefix}{rank}_",
             "--disable-auto-complete-config",
-            f"--grpc-address={HOST}",
-            f"--grpc-port={ports.grpc}",
-            f"--http-address={HOST}",
-            f"--http-port={ports.http}",
-            f"--metrics-address={HOST}",
-            f"--metrics-port={ports.metrics}",
             f"--exit-timeout-secs={exit_timeout_seconds}",
-            *(["--model-control-mode=explicit", f"--load-model={ENGINE_MODEL}"] if rank else []),
+            *(FOLLOWER_OPTIONS if rank else _listening(ports)),
         ]
         for rank in range(world_size)
     ]
@@ -48,3 +48,14 @@ def triton_command(
     for rank in ranks[1:]:
         command += [":", "-n", "1", *rank]
     return command
+
+
+def _listening(ports: TritonPorts) -> list[str]:
+    return [
+        f"--grpc-address={HOST}",
+        f"--grpc-port={ports.grpc}",
+        f"--http-address={HOST}",
+        f"--http-port={ports.http}",
+        f"--metrics-address={HOST}",
+        f"--metrics-port={ports.metrics}",
+    ]

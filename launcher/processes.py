@@ -1,7 +1,9 @@
-"""The processes of this machine and what each has used, as Linux tells it in /proc."""
+"""The processes of this machine and what each has used, as Linux reports it in /proc."""
 
+import contextlib
 import os
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +16,7 @@ MODEL_OF_STUB = re.compile(r"/(\w+)/\d+/model\.py$")
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process; what it has used is read when it is asked for."""
+    """One process; what it has used is read on each call."""
 
     pid: int
     parent: int
@@ -22,7 +24,7 @@ class Process:
 
     @property
     def model(self) -> str | None:
-        """The model that a stub of Triton's Python backend runs; none of other programs."""
+        """The model that a stub of Triton's Python backend runs; None for other programs."""
         for word in self.command:
             if model := MODEL_OF_STUB.search(word):
                 return model[1]
@@ -30,13 +32,38 @@ class Process:
 
     @property
     def name(self) -> str:
-        """The model, if it is a stub; else the program."""
-        return self.model or Path(self.command[0]).name
+        """The model, if it is a stub; the script that a Python runs; else the program."""
+        if self.model:
+            return self.model
+        program = Path(self.command[0]).name
+        if program.startswith("python"):
+            scripts = [Path(each).stem for each in self.command[1:] if each.endswith(".py")]
+            return scripts[0] if scripts else program
+        return program
+
+    @property
+    def rank(self) -> int | None:
+        """Its rank where Open MPI has started it, or what it descends from; else None."""
+        rank = self.environment().get("OMPI_COMM_WORLD_RANK")
+        return None if rank is None else int(rank)
 
     @property
     def is_running(self) -> bool:
         """Whether it has not ended."""
         return _command(self.pid) == self.command
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that it was started with; empty if it is of another user."""
+        try:
+            content = (PROC / str(self.pid) / "environ").read_bytes().decode(errors="replace")
+        except OSError:
+            return {}
+        return dict(each.split("=", 1) for each in content.split("\0") if "=" in each)
+
+    def kill(self) -> None:
+        """Kill it, if it still runs."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that all its threads have had."""
@@ -55,7 +82,7 @@ class Process:
 
 
 def running_processes() -> Iterator[Process]:
-    """Yield every process that has a command line, which one that has ended has no more."""
+    """Yield every process that has a command line; a zombie has none."""
     for directory in PROC.glob("[0-9]*"):
         pid = int(directory.name)
         try:
@@ -77,6 +104,11 @@ def family(pid: int) -> list[Process]:
     for process in found:
         found += children[process.pid]
     return found
+
+
+def processes_with(variable: str, value: str) -> list[Process]:
+    """Return the processes of this user that were started with `variable` set to `value`."""
+    return [each for each in running_processes() if each.environment().get(variable) == value]
 
 
 def _command(pid: int) -> tuple[str, ...]:

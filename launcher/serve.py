@@ -4,12 +4,8 @@ Runs until Ctrl-C or SIGTERM; a tritonserver that ends before, or loses a model,
 """
 
 import argparse
-import logging
-import signal
 import sys
-import threading
 from pathlib import Path
-from types import FrameType
 
 from build_engines.checkpoint.engine_config import EngineError, read_engine
 from build_engines.repository import ModelRepository, RepositoryError
@@ -18,7 +14,9 @@ from catalog import load_catalog
 from launcher.command import HOST as TRITON_HOST
 from launcher.installation import InstallationError
 from launcher.ports import PortTakenError, TritonPorts, require_free
-from launcher.server import TritonServer, TritonStartError
+from launcher.server import TritonServer, TritonStartError, TritonStopError
+from launcher.signals import StopSignals, run_below_init
+from launcher.supervisor import START_SECONDS, Supervisor
 from shim.app import create_app
 from shim.observation import logs
 from shim.server import ShimServer
@@ -26,52 +24,13 @@ from shim.settings import Settings, SettingsError, read_settings
 
 RUN_DIRECTORY = Path(".run")
 DEFAULT_MODEL = "stablelm-zephyr-3b"
-START_SECONDS = 1800.0
-WATCH_SECONDS = 0.5
-
-logger = logging.getLogger("serve")
-
-
-class Supervisor(threading.Thread):
-    """Starts a broken tritonserver again; gives up when it does not load any more."""
-
-    def __init__(self, triton: TritonServer, shim: ShimServer):
-        super().__init__(name="triton-supervisor", daemon=True)
-        self.failure: Exception | None = None
-        self._triton = triton
-        self._shim = shim
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        """Watch until `stop`."""
-        while not self._stopping.wait(WATCH_SECONDS):
-            failure = self._triton.failure
-            if failure is None:
-                continue
-            logger.warning("%s; starting tritonserver again", failure)
-            try:
-                self._triton.stop(at_once=True)
-                self._triton.start()
-                self._triton.wait_until_ready(START_SECONDS)
-                logger.warning("tritonserver is ready again")
-            except Exception as error:
-                if not self._stopping.is_set():
-                    self.failure = error
-                    self._shim.should_exit = True
-                return
-
-    def stop(self) -> None:
-        """Let the server end without starting it again."""
-        self._stopping.set()
-        self._triton.stop()
-        self.join()
-        self._triton.stop()  # in case it was being started again just then
 
 
 def main() -> int:
     """Serve until told to stop; returns the exit code."""
     arguments = parse_arguments()
-    signal.signal(signal.SIGTERM, _raise_system_exit)
+    run_below_init()
+    signals = StopSignals()
     ports = TritonPorts(
         grpc=arguments.triton_grpc_port,
         http=arguments.triton_http_port,
@@ -87,10 +46,12 @@ def main() -> int:
         ranks = world_size(repository)
         settings = shim_settings(arguments, ports)
         logs.install(settings.log_level)
-        with TritonServer(repository.path, run_directory, ports, ranks) as triton:
+        triton = TritonServer(repository.path, run_directory, ports, ranks)
+        signals.hurry = triton.hurry
+        with triton:
             print(f"loading models; the log is {triton.log_path}", flush=True)
             triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
-            return serve(settings, triton)
+            return serve(settings, triton, signals)
     except (
         EngineError,
         InstallationError,
@@ -98,11 +59,10 @@ def main() -> int:
         RepositoryError,
         SettingsError,
         TritonStartError,
+        TritonStopError,
     ) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 0
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -171,15 +131,16 @@ def shim_settings(arguments: argparse.Namespace, ports: TritonPorts) -> Settings
     )
 
 
-def serve(settings: Settings, triton: TritonServer) -> int:
-    """Run the shim, and Triton under it, until told to stop."""
+def serve(settings: Settings, triton: TritonServer, signals: StopSignals) -> int:
+    """Run the shim, and Triton under it, until a signal; returns the exit code."""
     shim = ShimServer(create_app(settings))
     supervisor = Supervisor(triton, shim)
     supervisor.start()
     try:
         shim.run(sockets=[shim.listen()])
     finally:
-        supervisor.stop()
+        signals.is_stopping = True
+        supervisor.stop(at_once=shim.force_exit)
     if supervisor.failure is not None:
         print(f"error: {supervisor.failure}", file=sys.stderr)
         return 1
@@ -188,10 +149,6 @@ def serve(settings: Settings, triton: TritonServer) -> int:
 
 def _report_wait(seconds: float) -> None:
     print(f"loading models: {seconds:.0f} s", flush=True)
-
-
-def _raise_system_exit(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,9 @@
-"""A tritonserver process as an object: start, wait until ready, stop."""
+"""A tritonserver as an object: start, wait until ready, stop."""
 
-import contextlib
-import ctypes
 import os
-import re
 import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -14,25 +12,30 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from launcher import guardian
 from launcher.command import HOST, triton_command
+from launcher.failures import reason_of_failed_start, reason_of_lost_rank
 from launcher.installation import find_installation
 from launcher.ports import TritonPorts
-from launcher.processes import Process, family
+from launcher.processes import Process, family, processes_with
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the Python backend keeps its regions
+SHARED_MEMORY = Path(guardian.SHARED_MEMORY)
 STOP_GRACE_SECONDS = 15.0
-KILL_SECONDS = 5.0
-PR_SET_PDEATHSIG = 1
-# The log writes a line break inside a message as the two characters \\n; what follows the first
-# is the Python traceback.
-MODEL_FAILURE = re.compile(
-    r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*?)(?:\\n|\"$|$)", re.MULTILINE
-)
-LOGGED_ERROR = re.compile(r"^(?:E\d{4} .*\] |error: )(?P<reason>.*)$", re.MULTILINE)
+KILL_SECONDS = 10.0
+"""Killed processes that are not gone by then hang in the kernel, for example in a driver."""
+LOST_RANK_SECONDS = 3.0
+"""Open MPI reports a lost rank, and ends the others, within a second or two."""
+LOOK_SECONDS = 0.05
+FAMILY = "AEOLUS_TRITON_FAMILY"
+"""Environment variable that marks everything that one tritonserver has started."""
 
 
 class TritonStartError(RuntimeError):
     """The server ended before it was ready; the text names the failing model and the reason."""
+
+
+class TritonStopError(RuntimeError):
+    """Processes of the server cannot be ended; the text names them."""
 
 
 class TritonServer:
@@ -55,8 +58,10 @@ class TritonServer:
         self._run_directory = run_directory
         self.shared_memory_prefix = f"aeolus_{uuid.uuid4().hex[:12]}_"
         self._world_size = world_size
-        self._process: subprocess.Popen[bytes] | None = None
-        self._stubs: list[Process] = []
+        self._guardian: subprocess.Popen[bytes] | None = None
+        self._pid = 0
+        self._members: dict[int, tuple[Process, str]] = {}
+        """By process id: what must run, and how it is called in a message."""
 
     @property
     def grpc_address(self) -> str:
@@ -75,31 +80,36 @@ class TritonServer:
 
     @property
     def pid(self) -> int:
-        """The running server's process id, which is also that of its process group."""
-        assert self._process is not None, "nothing runs"
-        return self._process.pid
+        """Process id of the tritonserver, or of the mpirun above several."""
+        assert self._guardian is not None, "nothing runs"
+        return self._pid
 
     @property
     def is_alive(self) -> bool:
         """Whether the process runs."""
-        return self._process is not None and self._process.poll() is None
+        return self._guardian is not None and self._guardian.poll() is None
 
     @property
     def failure(self) -> str | None:
-        """What has ended although nobody asked for it; none while the server is whole.
+        """What has ended although nobody asked for it; None while the server is whole.
 
-        A tritonserver whose stub has died says that it is ready, and answers no request.
+        A tritonserver whose stub has died reports that it is ready, and answers no request.
         """
         if not self.is_alive:
-            return "tritonserver has ended"
-        lost = [each.name for each in self._stubs if not each.is_running]
-        return f"the process of model {lost[0]!r} has ended" if lost else None
+            return self._reason_of_end()
+        if self._world_size > 1:
+            self._note_members()  # other ranks may be ready later than the leader
+        for process, name in self._members.values():
+            if not process.is_running:
+                return self._reason_of_loss(process, name)
+        return None
 
     def start(self) -> None:
-        """Start the process; call from a thread that outlives the server (see `_die_with_parent`).
+        """Start the process.
 
         Raises:
             InstallationError: this machine has no usable tritonserver.
+            TritonStartError: its program cannot be run.
         """
         self._run_directory.mkdir(parents=True, exist_ok=True)
         installation = find_installation(self._run_directory)
@@ -112,19 +122,24 @@ class TritonServer:
             world_size=self._world_size,
         )
         with self.log_path.open("wb") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-                command,
+            self._guardian = subprocess.Popen(  # noqa: S603 - our own arguments
+                [
+                    *(sys.executable, "-I", "-S", guardian.__file__),
+                    *(str(os.getpid()), str(STOP_GRACE_SECONDS), self.shared_memory_prefix),
+                    *command,
+                ],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env=installation.environment,
-                # A group of its own: Ctrl-C in a terminal reaches us first, and stopping
-                # the group reaches the backend's stub processes too. A session of its own would
-                # do as well, but Linux gives each session a share of the processors
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=installation.environment | {FAMILY: self.shared_memory_prefix},
+                # A group of its own: Ctrl-C in a terminal reaches us first. A session of its own
+                # would do as well, but Linux gives each session a share of the processors
                 # (sched_autogroup), and the shim would wait for its turn behind the engine.
                 process_group=0,
-                preexec_fn=_die_with_parent,
             )
+        assert self._guardian.stdout is not None
+        with self._guardian.stdout as output:
+            self._pid = int(output.readline() or 0)
 
     def wait_until_ready(
         self, timeout_seconds: float, on_wait: Callable[[float], None] = lambda _: None
@@ -144,36 +159,96 @@ class TritonServer:
             waited = time.monotonic() - started
             if not self.is_alive:
                 self.stop()
-                raise TritonStartError(f"tritonserver did not start: {self._reason_of_failure()}")
+                raise TritonStartError(
+                    f"tritonserver did not start: {reason_of_failed_start(self.log_path)}"
+                )
             if waited > timeout_seconds:
-                self.stop()
+                self.stop(at_once=True)
                 raise TritonStartError(
                     f"tritonserver was not ready after {timeout_seconds:.0f} s; see {self.log_path}"
                 )
             if waited >= next_report:
                 on_wait(waited)
                 next_report += 1.0
-            time.sleep(0.05)
-        self._stubs = [each for each in family(self.pid) if each.model]
+            time.sleep(LOOK_SECONDS)
+        self._note_members()
 
     def stop(self, at_once: bool = False) -> None:
         """End the server and everything it started; without effect where nothing runs.
 
         Args:
             at_once: give requests that run no time to end.
+
+        Raises:
+            TritonStopError: something of it cannot be ended.
         """
-        if self._process is None:
+        guarded = self._guardian
+        if guarded is None:
             return
-        process, self._process, self._stubs = self._process, None, []
-        if process.poll() is None and not at_once:
-            process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(STOP_GRACE_SECONDS)
-        process.kill()
-        process.wait()
-        _kill_group(process.pid)
+        self._members.clear()
+        guarded.send_signal(signal.SIGQUIT if at_once else signal.SIGTERM)
+        try:
+            guarded.wait(STOP_GRACE_SECONDS + KILL_SECONDS)
+        except subprocess.TimeoutExpired:
+            names = [f"{each.name} ({each.pid})" for each in family(guarded.pid)]
+            raise TritonStopError(f"cannot be ended: {', '.join(names)}") from None
+        if guarded.returncode < 0:
+            self._do_as_the_guardian()
+        if self._guardian is guarded:  # not one that another thread has started meanwhile
+            self._guardian = None
+
+    def hurry(self) -> None:
+        """Let a `stop` that another thread, or the interrupted code, is in end at once."""
+        if self.is_alive:
+            assert self._guardian is not None
+            self._guardian.send_signal(signal.SIGQUIT)
+
+    def _do_as_the_guardian(self) -> None:
+        """End what a guardian has left that was itself killed."""
+        deadline = time.monotonic() + KILL_SECONDS
+        while left := processes_with(FAMILY, self.shared_memory_prefix):
+            if time.monotonic() > deadline:
+                names = [f"{each.name} ({each.pid})" for each in left]
+                raise TritonStopError(f"cannot be ended: {', '.join(names)}")
+            for each in left:
+                each.kill()
+            time.sleep(LOOK_SECONDS)
         for region in SHARED_MEMORY.glob(f"{self.shared_memory_prefix}*"):
             region.unlink(missing_ok=True)
+
+    def _note_members(self) -> None:
+        for each in family(self._pid):
+            if each.pid not in self._members and (each.model or each.pid != self._pid):
+                self._members[each.pid] = (each, self._name(each))
+
+    def _name(self, process: Process) -> str:
+        of_rank = "" if self._world_size == 1 else f" of rank {process.rank}"
+        if process.model:
+            return f"the process of model {process.model!r}{of_rank}"
+        return f"{process.name}{of_rank}"
+
+    def _reason_of_loss(self, process: Process, name: str) -> str:
+        """Return what is known of a member that has ended while the main process runs."""
+        if self._world_size == 1 or process.model:
+            return f"{name} has ended"
+        deadline = time.monotonic() + LOST_RANK_SECONDS
+        while self.is_alive and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        return reason_of_lost_rank(self.log_path) or f"{name} has ended"
+
+    def _reason_of_end(self) -> str:
+        """Return what is known of the end of the main process."""
+        if self._guardian is None:
+            return "tritonserver has ended"
+        name = "tritonserver" if self._world_size == 1 else "mpirun"
+        if lost := reason_of_lost_rank(self.log_path):
+            return lost
+        status = self._guardian.returncode
+        if status < 0:
+            return f"the guardian of {name} was ended by {signal.Signals(-status).name}"
+        if status > 128:
+            return f"{name} was ended by {signal.Signals(status - 128).name}"
+        return f"{name} has ended with exit status {status}"
 
     def _is_ready(self) -> bool:
         try:
@@ -181,15 +256,6 @@ class TritonServer:
                 return self.is_alive
         except (urllib.error.URLError, OSError):
             return False
-
-    def _reason_of_failure(self) -> str:
-        log = self.log_path.read_text(errors="replace")
-        failures = {match["model"]: match["reason"] for match in MODEL_FAILURE.finditer(log)}
-        if failures:
-            reasons = "; ".join(f"model '{name}': {why}" for name, why in failures.items())
-            return f"{reasons} (log: {self.log_path})"
-        errors = "; ".join(match["reason"] for match in LOGGED_ERROR.finditer(log))
-        return f"{errors or 'its log names no reason'} (log: {self.log_path})"
 
     def __enter__(self) -> "TritonServer":
         self.start()
@@ -202,17 +268,3 @@ class TritonServer:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def _die_with_parent() -> None:
-    """In the child: ask Linux for SIGTERM when the starting thread dies, even by SIGKILL."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _kill_group(group: int) -> None:
-    """Kill what is left of a process group, and wait until it is gone."""
-    deadline = time.monotonic() + KILL_SECONDS
-    with contextlib.suppress(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.killpg(group, signal.SIGKILL)
-            time.sleep(0.02)

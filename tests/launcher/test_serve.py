@@ -28,7 +28,7 @@ pytestmark = pytest.mark.server
 START_SECONDS = 300
 STOP_SECONDS = 120
 TIMEOUT = 60
-PROCESSES = {"tritonserver", "preprocessing", "tensorrt_llm", "postprocessing"}
+PROCESSES = {"guardian", "tritonserver", "preprocessing", "tensorrt_llm", "postprocessing"}
 QUESTION = {"messages": [{"role": "user", "content": "What is a zephyr?"}], "stream": False}
 
 

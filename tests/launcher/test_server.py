@@ -47,7 +47,9 @@ def test_a_started_server_is_ready_and_a_stopped_one_leaves_nothing(tmp_path: Pa
     with server:
         server.wait_until_ready(START_SECONDS)
         assert [each.name for each in family(server.pid)] == ["tritonserver", "echo"]
-        assert set(processes_of(tmp_path / "run")) == set(family(server.pid))
+        guardian, *guarded = sorted(processes_of(tmp_path / "run"), key=lambda each: each.pid)
+        assert guardian.name == "guardian"
+        assert set(guarded) == set(family(server.pid))
         assert shared_memory(server.shared_memory_prefix) != []
         with urllib.request.urlopen(f"{server.http_url}/v2/models/echo/ready") as reply:
             assert reply.status == 200

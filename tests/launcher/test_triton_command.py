@@ -33,6 +33,8 @@ def test_two_ranks_are_two_servers_of_which_one_serves() -> None:
     leader, follower = arguments[4:split], arguments[split + 1 :]
     assert follower[:2] == ["-n", "1"]
     assert "--model-control-mode=explicit" not in leader
+    assert [each for each in follower if "port" in each or "address" in each] == []
+    assert "--allow-grpc=false" in follower
     assert follower[-2:] == ["--model-control-mode=explicit", "--load-model=tensorrt_llm"]
 
 

@@ -1,0 +1,43 @@
+"""What the log of a tritonserver, or of the mpirun above several, says about an end."""
+
+import re
+import signal
+from pathlib import Path
+
+# The log writes a line break inside a message as the two characters \\n; what follows the first
+# is the Python traceback.
+MODEL_FAILURE = re.compile(
+    r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*?)(?:\\n|\"$|$)", re.MULTILINE
+)
+LOGGED_ERROR = re.compile(r"^(?:E\d{4} .*\] |error: )(?P<reason>.*)$", re.MULTILINE)
+HARMLESS = re.compile(r"CudaDriverHelper|NVML|DCGM|CUDA memory pool|pinned.*CUDA", re.IGNORECASE)
+"""Errors that a tritonserver logs on each machine without a GPU."""
+# Open MPI 4.1 (orte/tools/orterun help texts).
+RANK_BY_SIGNAL = re.compile(
+    r"process rank (?P<rank>\d+) with PID \d+ .*exited\s+on signal (?P<signal>\d+)"
+)
+RANK_BY_STATUS = re.compile(
+    r"Process name: \[\[\d+,\d+\],(?P<rank>\d+)\]\s+Exit code:\s+(?P<status>\d+)"
+)
+
+
+def reason_of_failed_start(log_path: Path) -> str:
+    """Return why a server has ended before it was ready, and where its log is."""
+    log = log_path.read_text(errors="replace")
+    failures = {match["model"]: match["reason"] for match in MODEL_FAILURE.finditer(log)}
+    if failures:
+        reasons = "; ".join(f"model '{name}': {why}" for name, why in failures.items())
+        return f"{reasons} (log: {log_path})"
+    errors = [match["reason"] for match in LOGGED_ERROR.finditer(log)]
+    errors = [each for each in errors if not HARMLESS.search(each)]
+    return f"{'; '.join(errors) or 'its log names no reason'} (log: {log_path})"
+
+
+def reason_of_lost_rank(log_path: Path) -> str | None:
+    """Return which rank has ended, and how, where Open MPI has reported it."""
+    log = log_path.read_text(errors="replace")
+    if match := RANK_BY_SIGNAL.search(log):
+        return f"rank {match['rank']} was ended by {signal.Signals(int(match['signal'])).name}"
+    if match := RANK_BY_STATUS.search(log):
+        return f"rank {match['rank']} has ended with exit status {match['status']}"
+    return None
