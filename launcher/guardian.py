@@ -16,9 +16,11 @@ run as a file, without site-packages.
                                                 it has GRACE_SECONDS to end (`inf`: no limit)
     SIGQUIT                                     ends the family at once
 
-PARENT is told the process id of the command on standard output. The exit status is that of the
-command, 128 + N if signal N ended it. PARENT 0 stands for none: as PID 1 of a container it is the
-init process, which reaps what others have orphaned.
+PARENT reads the process id of the command from standard output; what the command prints goes to
+standard error. The exit status is that of the command, 128 + N if signal N ended it.
+
+PARENT 0 stands for none: as PID 1 of a container it is the init process, which reaps what others
+have orphaned, and the command keeps its standard output.
 """
 
 import contextlib
@@ -43,14 +45,14 @@ class Guardian:
     """The command, its deadline, and its exit status once it has ended."""
 
     def __init__(self, parent: int, grace_seconds: float, command: list[str]):
-        """Start the command; its standard output is this process's standard error."""
+        """Start the command."""
         self._parent = parent
         self._grace_seconds = grace_seconds
         self._deadline = float("inf")
         self._exit_status: int | None = None
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         signal.pthread_sigmask(signal.SIG_BLOCK, WAITED_FOR)
-        self._command = _start(command)
+        self._command = _start(command, joins_outputs=bool(parent))
 
     def run(self) -> int:
         """Wait until the command has ended or must; return its status, with no child left."""
@@ -99,7 +101,8 @@ class Guardian:
                 return
 
 
-def _start(command: list[str]) -> int:
+def _start(command: list[str], joins_outputs: bool) -> int:
+    """Start the command; `joins_outputs`: what it prints goes to standard error, too."""
     pid = os.fork()
     if pid:
         return pid
@@ -107,7 +110,8 @@ def _start(command: list[str]) -> int:
         _prctl(PR_SET_PDEATHSIG, signal.SIGTERM)  # in case that this guardian itself is killed
         os.setpgid(0, 0)  # Ctrl-C in a terminal reaches the guardian only, which forwards it
         signal.pthread_sigmask(signal.SIG_UNBLOCK, WAITED_FOR)
-        os.dup2(2, 1)
+        if joins_outputs:
+            os.dup2(2, 1)
         os.execvp(command[0], command)  # noqa: S606 - runs a program, without a shell
     except OSError as error:
         os.write(2, f"error: {command[0]}: {error.strerror}\n".encode())
