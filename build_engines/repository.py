@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 CONFIG_NAME = "config.pbtxt"
+ENSEMBLE = "ensemble"
 
 
 class RepositoryError(ValueError):
@@ -63,3 +64,34 @@ class ModelRepository:
             self.path, destination, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True
         )
         return ModelRepository(destination)
+
+
+def combine(parts: Mapping[str, ModelRepository], destination: Path) -> ModelRepository:
+    """Write one repository that serves several models, each from a repository of its own.
+
+    The ensemble of each has the model's name, and its steps begin with it:
+    `mistral-7b`, `mistral-7b_preprocessing` and so on.
+
+    Args:
+        parts: by catalog name of the model; each has a model `ensemble`.
+        destination: directory to write.
+
+    Raises:
+        RepositoryError: a configuration does not parse.
+    """
+    combined = ModelRepository(destination)
+    for name, part in parts.items():
+        names = {each: f"{name}_{each}" for each in part.models} | {ENSEMBLE: name}
+        for old, new in names.items():
+            shutil.copytree(
+                part.path / old,
+                destination / new,
+                ignore=shutil.ignore_patterns("__pycache__"),
+                dirs_exist_ok=True,
+            )
+            config = combined.read(new)
+            config.name = new
+            for step in config.ensemble_scheduling.step:
+                step.model_name = names.get(step.model_name, step.model_name)
+            combined.write(new, config)
+    return combined

@@ -10,8 +10,12 @@ MODEL_FAILURE = re.compile(
     r"failed to load '(?P<model>[^']+)' version \d+: (?P<reason>.*?)(?:\\n|\"$|$)", re.MULTILINE
 )
 LOGGED_ERROR = re.compile(r"^(?:E\d{4} .*\] |error: )(?P<reason>.*)$", re.MULTILINE)
-HARMLESS = re.compile(r"CudaDriverHelper|NVML|DCGM|CUDA memory pool|pinned.*CUDA", re.IGNORECASE)
+HARMLESS = re.compile(r"CudaDriverHelper|NVML|DCGM|CUDA driver version|no CUDA-capable device")
 """Errors that a tritonserver logs on each machine without a GPU."""
+# libevent, which serves HTTP, and the shell that starts the stubs of the Python backend.
+OTHER_ERROR = re.compile(
+    r"^\[err\] (?:\S+: )?(?P<event>.*)$|^\S*sh: line \d+: (?P<shell>.*)$", re.MULTILINE
+)
 # Open MPI 4.1 (orte/tools/orterun help texts).
 RANK_BY_SIGNAL = re.compile(
     r"process rank (?P<rank>\d+) with PID \d+ .*exited\s+on signal (?P<signal>\d+)"
@@ -23,14 +27,24 @@ RANK_BY_STATUS = re.compile(
 
 def reason_of_failed_start(log_path: Path) -> str:
     """Return why a server has ended before it was ready, and where its log is."""
+    if failed := reason_of_failed_models(log_path):
+        return failed
+    log = log_path.read_text(errors="replace")
+    errors = [match["reason"] for match in LOGGED_ERROR.finditer(log)]
+    causes = [each for each in errors if not HARMLESS.search(each)]
+    causes += [match["event"] or match["shell"] for match in OTHER_ERROR.finditer(log)]
+    reasons = list(dict.fromkeys(causes or errors)) or ["its log names no reason"]
+    return f"{'; '.join(reasons)} (log: {log_path})"
+
+
+def reason_of_failed_models(log_path: Path) -> str | None:
+    """Return which models have failed to load, and why; None if none has yet."""
     log = log_path.read_text(errors="replace")
     failures = {match["model"]: match["reason"] for match in MODEL_FAILURE.finditer(log)}
-    if failures:
-        reasons = "; ".join(f"model '{name}': {why}" for name, why in failures.items())
-        return f"{reasons} (log: {log_path})"
-    errors = [match["reason"] for match in LOGGED_ERROR.finditer(log)]
-    errors = [each for each in errors if not HARMLESS.search(each)]
-    return f"{'; '.join(errors) or 'its log names no reason'} (log: {log_path})"
+    if not failures:
+        return None
+    reasons = "; ".join(f"model '{name}': {why}" for name, why in failures.items())
+    return f"{reasons} (log: {log_path})"
 
 
 def reason_of_lost_rank(log_path: Path) -> str | None:

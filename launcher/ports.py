@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 class PortTakenError(RuntimeError):
-    """Something already listens where a service was told to."""
+    """A service cannot listen where it was configured to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,15 @@ def require_free(host: str, port: int, variable: str) -> None:
     Raises:
         PortTakenError: `port` cannot be bound; the text names `variable` as the way out.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
-        except OSError as error:
-            raise PortTakenError(
-                f"{variable}={port} cannot be used on {host}: {error.strerror}; "
-                f"free the port or choose another with {variable}=N"
-            ) from error
+    except socket.gaierror as error:
+        raise PortTakenError(f"HOST={host} is not an address here: {error.strerror}") from error
+    except OSError as error:
+        raise PortTakenError(
+            f"{variable}={port} cannot be used on {host}: {error.strerror}; "
+            f"free the port or choose another with {variable}=N"
+        ) from error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 KIB = 1024
-MODEL_OF_STUB = re.compile(r"/(\w+)/\d+/model\.py$")
+MODEL_OF_STUB = re.compile(r"/([^/]+)/\d+/model\.py$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,17 @@ def family(pid: int) -> list[Process]:
             found.append(process)
     for process in found:
         found += children[process.pid]
+    return found
+
+
+def zombies_of(parents: set[int]) -> set[int]:
+    """Return the children of `parents` that have ended and that nobody has waited for."""
+    found = set()
+    for directory in PROC.glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, parent = _stat(int(directory.name))[:2]
+            if state == "Z" and int(parent) in parents:
+                found.add(int(directory.name))
     return found
 
 

@@ -4,16 +4,22 @@ Runs until Ctrl-C or SIGTERM; a tritonserver that ends before, or loses a model,
 """
 
 import argparse
+import os
+import shlex
+import shutil
 import sys
 from pathlib import Path
 
-from build_engines.checkpoint.engine_config import EngineError, read_engine
-from build_engines.repository import ModelRepository, RepositoryError
+from build_engines.checkpoint.engine_config import EngineError
+from build_engines.repository import ENSEMBLE, ModelRepository, RepositoryError, combine
 from build_engines.tensorrt_llm.assemble import COMMITTED, assemble_reference
 from catalog import load_catalog
 from launcher.command import HOST as TRITON_HOST
+from launcher.deployment import read_deployment
 from launcher.installation import InstallationError
 from launcher.ports import PortTakenError, TritonPorts, require_free
+from launcher.preflight import PreflightError, check, inspect_machine, problems
+from launcher.run_directory import RunDirectoryError, find_run_directory
 from launcher.server import TritonServer, TritonStartError, TritonStopError
 from launcher.signals import StopSignals, run_below_init
 from launcher.supervisor import START_SECONDS, Supervisor
@@ -22,7 +28,6 @@ from shim.observation import logs
 from shim.server import ShimServer
 from shim.settings import Settings, SettingsError, read_settings
 
-RUN_DIRECTORY = Path(".run")
 DEFAULT_MODEL = "stablelm-zephyr-3b"
 
 
@@ -31,38 +36,59 @@ def main() -> int:
     arguments = parse_arguments()
     run_below_init()
     signals = StopSignals()
+    try:
+        return run(arguments, signals)
+    except (
+        EngineError,
+        InstallationError,
+        PortTakenError,
+        PreflightError,
+        RepositoryError,
+        RunDirectoryError,
+        SettingsError,
+        TritonStartError,
+        TritonStopError,
+    ) as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 1
+
+
+def run(arguments: argparse.Namespace, signals: StopSignals) -> int:
+    """Check the machine and what is to be served, then serve it; returns the exit code."""
     ports = TritonPorts(
         grpc=arguments.triton_grpc_port,
         http=arguments.triton_http_port,
         metrics=arguments.triton_metrics_port,
     )
-    run_directory = RUN_DIRECTORY / str(arguments.port)
-    try:
-        require_free(arguments.host, arguments.port, "PORT")
-        require_free(TRITON_HOST, ports.grpc, "TRITON_GRPC_PORT")
-        require_free(TRITON_HOST, ports.http, "TRITON_HTTP_PORT")
-        require_free(TRITON_HOST, ports.metrics, "TRITON_METRICS_PORT")
-        repository = model_repository(arguments, run_directory / "model_repository")
-        ranks = world_size(repository)
-        settings = shim_settings(arguments, ports)
-        logs.install(settings.log_level)
-        triton = TritonServer(repository.path, run_directory, ports, ranks)
-        signals.hurry = triton.hurry
-        with triton:
-            print(f"loading models; the log is {triton.log_path}", flush=True)
-            triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
-            return serve(settings, triton, signals)
-    except (
-        EngineError,
-        InstallationError,
-        PortTakenError,
-        RepositoryError,
-        SettingsError,
-        TritonStartError,
-        TritonStopError,
-    ) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    run_directory = find_run_directory(arguments.run_directory, arguments.port)
+    repository, ensembles = model_repository(arguments, run_directory / "model_repository")
+    deployment = read_deployment(repository, sorted(set(ensembles.values())))
+    settings = shim_settings(arguments, ports, ensembles)
+    triton = TritonServer(repository.path, run_directory, ports, deployment)
+    if arguments.dry_run:
+        return print_plan(triton, problems(deployment, inspect_machine()))
+    require_free(settings.host, settings.port, "PORT")
+    require_free(TRITON_HOST, ports.grpc, "TRITON_GRPC_PORT")
+    require_free(TRITON_HOST, ports.http, "TRITON_HTTP_PORT")
+    require_free(TRITON_HOST, ports.metrics, "TRITON_METRICS_PORT")
+    check(deployment)
+    logs.install(settings.log_level)
+    signals.hurry = triton.hurry
+    with triton:
+        print(f"loading models; the log is {triton.log_path}", flush=True)
+        triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
+        return serve(settings, triton, signals)
+
+
+def print_plan(triton: TritonServer, found: list[str]) -> int:
+    """Print the command that would start Triton, and what is missing; returns the exit code."""
+    command, environment = triton.command()
+    changed = {name: value for name, value in environment.items() if os.environ.get(name) != value}
+    print(shlex.join(["env", *(f"{name}={value}" for name, value in changed.items()), *command]))
+    for line in found:
+        print(f"error: {line}", file=sys.stderr)
+    return 1 if found else 0
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -73,12 +99,35 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--triton-grpc-port", type=int, default=8001)
     parser.add_argument("--triton-http-port", type=int, default=8010)
     parser.add_argument("--triton-metrics-port", type=int, default=8002)
-    parser.add_argument("--model", choices=list(load_catalog()), help="serve this model alone")
+    parser.add_argument(
+        "--run-directory",
+        type=Path,
+        help="for logs, backends and assembled repositories; .run if it can be written",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the command that would start Triton and what this machine lacks, then exit",
+    )
+    parser.add_argument(
+        "--model",
+        action="append",
+        choices=list(load_catalog()),
+        help="serve only this model; several times for several models of one Triton",
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
-        "--checkpoint", type=Path, help="its checkpoint directory, Hugging Face's or converted"
+        "--checkpoint",
+        type=Path,
+        action="append",
+        help="its checkpoint directory, Hugging Face's or converted; one per --model",
     )
-    source.add_argument("--repository", type=Path, help="its assembled model repository")
+    source.add_argument(
+        "--repository",
+        type=Path,
+        action="append",
+        help="its assembled model repository; one per --model",
+    )
     parser.add_argument(
         "--dtype",
         choices=["auto", "float32", "bfloat16", "float16"],
@@ -88,24 +137,47 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--tp", type=int, help="processes that share the checkpoint's model")
     parser.add_argument("--tokenizer", type=Path, help="where a converted checkpoint's is")
     arguments = parser.parse_args()
+    models = arguments.model or []
     for name in ("checkpoint", "repository"):
-        if getattr(arguments, name) and not arguments.model:
+        sources = getattr(arguments, name)
+        if sources and not models:
             parser.error(f"--{name} needs --model: the catalog name of the model it is (MODEL=...)")
+        if sources and len(sources) != len(models):
+            parser.error(f"{len(models)} --model and {len(sources)} --{name}: give one for each")
+    if len(set(models)) < len(models):
+        parser.error("--model: the same model twice")
     if (arguments.tp or arguments.tokenizer) and not arguments.checkpoint:
         parser.error("--tp and --tokenizer are of a --checkpoint (CHECKPOINT=...)")
     return arguments
 
 
-def model_repository(arguments: argparse.Namespace, destination: Path) -> ModelRepository:
-    """Return the repository to serve: a given one, one for a checkpoint, or the committed one."""
+def model_repository(
+    arguments: argparse.Namespace, destination: Path
+) -> tuple[ModelRepository, dict[str, str]]:
+    """Return the repository to serve, and the ensemble in it of each model.
+
+    It is a given one, one written for a checkpoint, the committed one; or several combined.
+    """
+    names = arguments.model or list(load_catalog())
+    if arguments.checkpoint is None and arguments.repository is None:
+        return COMMITTED, dict.fromkeys(names, ENSEMBLE)
+    shutil.rmtree(destination, ignore_errors=True)
+    if len(names) == 1:
+        return _source(arguments, 0, destination), {names[0]: ENSEMBLE}
+    parts = {}
+    for number, name in enumerate(names):
+        parts[name] = _source(arguments, number, destination.with_name("sources") / name)
+        read_deployment(parts[name], [ENSEMBLE])
+    return combine(parts, destination), {name: name for name in names}
+
+
+def _source(arguments: argparse.Namespace, number: int, destination: Path) -> ModelRepository:
+    """Return the repository of one of the models of the command line."""
     if arguments.repository is not None:
-        return ModelRepository(arguments.repository)
-    if arguments.checkpoint is None:
-        return COMMITTED
-    model = load_catalog()[arguments.model]
+        return ModelRepository(arguments.repository[number])
     return assemble_reference(
-        model,
-        arguments.checkpoint,
+        load_catalog()[arguments.model[number]],
+        arguments.checkpoint[number],
         destination,
         arguments.dtype,
         tensor_parallel_size=arguments.tp,
@@ -113,21 +185,16 @@ def model_repository(arguments: argparse.Namespace, destination: Path) -> ModelR
     )
 
 
-def world_size(repository: ModelRepository) -> int:
-    """Return how many ranks the engine of a repository has; the reference engine has one."""
-    engine = repository.read("tensorrt_llm").parameters["gpt_model_path"].string_value
-    return read_engine(Path(engine)).pretrained_config.mapping.world_size if engine else 1
-
-
-def shim_settings(arguments: argparse.Namespace, ports: TritonPorts) -> Settings:
+def shim_settings(
+    arguments: argparse.Namespace, ports: TritonPorts, ensembles: dict[str, str]
+) -> Settings:
     """Return the shim's settings; what the command line does not say is read as always."""
-    names = [arguments.model] if arguments.model else list(load_catalog())
     return read_settings(
         host=arguments.host,
         port=arguments.port,
         triton_addresses=[f"{TRITON_HOST}:{ports.grpc}"],
-        models=dict.fromkeys(names, "ensemble"),
-        default_model=arguments.model or DEFAULT_MODEL,
+        models=ensembles,
+        default_model=arguments.model[0] if arguments.model else DEFAULT_MODEL,
     )
 
 

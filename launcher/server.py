@@ -1,6 +1,7 @@
 """A tritonserver as an object: start, wait until ready, stop."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,13 +10,16 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
 from launcher import guardian
-from launcher.command import HOST, triton_command
+from launcher.command import HOST, triton_command, triton_environment
+from launcher.deployment import Deployment
 from launcher.failures import reason_of_failed_start, reason_of_lost_rank
 from launcher.installation import find_installation
+from launcher.loading import Loading
 from launcher.ports import TritonPorts
 from launcher.processes import Process, family, processes_with
 
@@ -26,6 +30,7 @@ KILL_SECONDS = 10.0
 LOST_RANK_SECONDS = 3.0
 """Open MPI reports a lost rank, and ends the others, within a second or two."""
 LOOK_SECONDS = 0.05
+SHELL_WORD = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 FAMILY = "AEOLUS_TRITON_FAMILY"
 """Environment variable that marks everything that one tritonserver has started."""
 
@@ -42,7 +47,11 @@ class TritonServer:
     """One tritonserver on loopback, its log in a file, its shared memory under its own prefix."""
 
     def __init__(
-        self, model_repository: Path, run_directory: Path, ports: TritonPorts, world_size: int = 1
+        self,
+        model_repository: Path,
+        run_directory: Path,
+        ports: TritonPorts,
+        deployment: Deployment | None = None,
     ):
         """Describe a server; nothing runs until `start`.
 
@@ -50,14 +59,15 @@ class TritonServer:
             model_repository: the directory to serve.
             run_directory: where its log and its backends go (created if missing).
             ports: where it listens.
-            world_size: tensor parallel ranks of the engine in it; one server runs for each.
+            deployment: what is in the repository; by default models of one rank.
         """
         self.ports = ports
         self.log_path = run_directory / "triton.log"
         self._model_repository = model_repository.resolve()
         self._run_directory = run_directory
         self.shared_memory_prefix = f"aeolus_{uuid.uuid4().hex[:12]}_"
-        self._world_size = world_size
+        self._deployment = deployment
+        self._ranks = deployment.servers if deployment else 1
         self._guardian: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._members: dict[int, tuple[Process, str]] = {}
@@ -97,12 +107,43 @@ class TritonServer:
         """
         if not self.is_alive:
             return self._reason_of_end()
-        if self._world_size > 1:
+        if self._ranks > 1:
             self._note_members()  # other ranks may be ready later than the leader
         for process, name in self._members.values():
             if not process.is_running:
                 return self._reason_of_loss(process, name)
         return None
+
+    def command(self) -> tuple[list[str], dict[str, str]]:
+        """Return the arguments that start the server, and its environment.
+
+        Raises:
+            InstallationError: this machine has no usable tritonserver.
+        """
+        installation = find_installation(self._run_directory)
+        backends = self._without_spaces(installation.backend_directory, "backends")
+        arguments = triton_command(
+            replace(installation, backend_directory=backends),
+            self._without_spaces(self._model_repository, "models"),
+            self.ports,
+            self.shared_memory_prefix,
+            exit_timeout_seconds=int(STOP_GRACE_SECONDS) - 5,
+            deployment=self._deployment,
+        )
+        return arguments, installation.environment | triton_environment(self._deployment)
+
+    def _without_spaces(self, path: Path, name: str) -> Path:
+        """Return a path that a shell takes as one word, a link to `path` where needed.
+
+        Triton starts the stubs of its Python backend by a shell, without quoting. The link has
+        the prefix of the shared-memory regions, and is removed with them.
+        """
+        if SHELL_WORD.fullmatch(str(path)):
+            return path
+        link = SHARED_MEMORY / f"{self.shared_memory_prefix}{name}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        return link
 
     def start(self) -> None:
         """Start the process.
@@ -112,15 +153,7 @@ class TritonServer:
             TritonStartError: its program cannot be run.
         """
         self._run_directory.mkdir(parents=True, exist_ok=True)
-        installation = find_installation(self._run_directory)
-        command = triton_command(
-            installation,
-            self._model_repository,
-            self.ports,
-            self.shared_memory_prefix,
-            exit_timeout_seconds=int(STOP_GRACE_SECONDS) - 5,
-            world_size=self._world_size,
-        )
+        command, environment = self.command()
         with self.log_path.open("wb") as log:
             self._guardian = subprocess.Popen(  # noqa: S603 - our own arguments
                 [
@@ -131,7 +164,7 @@ class TritonServer:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=installation.environment | {FAMILY: self.shared_memory_prefix},
+                env=environment | {FAMILY: self.shared_memory_prefix},
                 # A group of its own: Ctrl-C in a terminal reaches us first. A session of its own
                 # would do as well, but Linux gives each session a share of the processors
                 # (sched_autogroup), and the shim would wait for its turn behind the engine.
@@ -155,6 +188,7 @@ class TritonServer:
         """
         started = time.monotonic()
         next_report = 1.0
+        loading = Loading(self.log_path)
         while not self._is_ready():
             waited = time.monotonic() - started
             if not self.is_alive:
@@ -162,6 +196,9 @@ class TritonServer:
                 raise TritonStartError(
                     f"tritonserver did not start: {reason_of_failed_start(self.log_path)}"
                 )
+            if failure := loading.failure(lambda: family(self._pid)):
+                self.stop(at_once=True)
+                raise TritonStartError(f"tritonserver did not start: {failure}")
             if waited > timeout_seconds:
                 self.stop(at_once=True)
                 raise TritonStartError(
@@ -222,14 +259,14 @@ class TritonServer:
                 self._members[each.pid] = (each, self._name(each))
 
     def _name(self, process: Process) -> str:
-        of_rank = "" if self._world_size == 1 else f" of rank {process.rank}"
+        of_rank = "" if self._ranks == 1 else f" of rank {process.rank}"
         if process.model:
             return f"the process of model {process.model!r}{of_rank}"
         return f"{process.name}{of_rank}"
 
     def _reason_of_loss(self, process: Process, name: str) -> str:
         """Return what is known of a member that has ended while the main process runs."""
-        if self._world_size == 1 or process.model:
+        if self._ranks == 1 or process.model:
             return f"{name} has ended"
         deadline = time.monotonic() + LOST_RANK_SECONDS
         while self.is_alive and time.monotonic() < deadline:
@@ -240,7 +277,7 @@ class TritonServer:
         """Return what is known of the end of the main process."""
         if self._guardian is None:
             return "tritonserver has ended"
-        name = "tritonserver" if self._world_size == 1 else "mpirun"
+        name = "tritonserver" if self._ranks == 1 else "mpirun"
         if lost := reason_of_lost_rank(self.log_path):
             return lost
         status = self._guardian.returncode

@@ -37,6 +37,8 @@ class ShimServer(uvicorn.Server):
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=CUT_OFF_SECONDS,
+                ssl_certfile=app.settings.tls_certificate,
+                ssl_keyfile=app.settings.tls_key,
             )
         )
 
@@ -62,7 +64,9 @@ class ShimServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
-            print(f"ready: http://{host}:{port}", flush=True)  # noqa: T201 - scripts wait for it
+            scheme = "https" if self.config.is_ssl else "http"
+            name = f"[{host}]" if ":" in host else host
+            print(f"ready: {scheme}://{name}:{port}", flush=True)  # noqa: T201 - scripts wait for it
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Refuse new requests; end when those that run are done, or their time is over."""

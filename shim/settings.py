@@ -6,6 +6,7 @@ environment variable `AEOLUS_<NAME>`, the TOML file that `AEOLUS_CONFIG` names, 
 
 import ipaddress
 import os
+import ssl
 import tomllib
 from difflib import get_close_matches
 from pathlib import Path
@@ -35,6 +36,8 @@ from catalog import load_catalog
 
 PREFIX = "AEOLUS_"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+OTHER_VARIABLES = {CONFIG_VARIABLE, f"{PREFIX}RUN_DIRECTORY"}
+"""Variables with the prefix that are not settings of the shim; the launcher reads the second."""
 MIN_KEY_LENGTH = 16
 
 
@@ -68,6 +71,16 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address that the shim listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=8000, description="Port that the shim listens on."
+    )
+    tls_certificate: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate, and of those between it and its root, to serve "
+        "HTTPS with; plain HTTP if not given.",
+    )
+    tls_key: Path | None = Field(
+        default=None,
+        description="PEM file of the certificate's private key, without a passphrase; not needed "
+        "if the certificate's file holds it.",
     )
     triton_addresses: Annotated[
         list[Address], NoDecode, BeforeValidator(_split), Field(min_length=1)
@@ -221,6 +234,21 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _certificate_is_usable(self) -> Self:
+        if self.tls_certificate is None:
+            if self.tls_key is not None:
+                raise ValueError("tls_key: is for a tls_certificate, and there is none")
+            return self
+        try:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            # A passphrase would be asked for on the terminal.
+            context.load_cert_chain(self.tls_certificate, self.tls_key, password=lambda: "")
+        except OSError as error:
+            files = " and ".join(str(each) for each in (self.tls_certificate, self.tls_key) if each)
+            raise ValueError(f"tls_certificate: {files}: {error.strerror or error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _access_is_meant(self) -> Self:
         has_keys = bool(self.all_api_keys())
         if self.rate_limit_per_minute is not None and not has_keys:
@@ -241,7 +269,7 @@ def read_settings(**given: Any) -> Settings:
         SettingsError: a setting is wrong, or an environment variable looks like one and is none.
             The text quotes no value, which could be a key.
     """
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | {CONFIG_VARIABLE}
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
     for name in sorted(os.environ):
         if name.startswith(PREFIX) and name not in known:
             nearest = get_close_matches(name, known, n=1)

@@ -4,7 +4,6 @@ Each row is a signal or a death, of one process, with one tritonserver or with t
 real mpirun: the shape of Llama 2 70B, where rank 0 serves and rank 1 loads only the engine.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ from launcher.ports import TritonPorts, free_ports, require_free
 from launcher.processes import Process, family, running_processes
 from launcher.server import SHARED_MEMORY
 from scripts.bench.service import serve_command
+from support.deployments import write_engine
 from support.processes import shared_memory_prefix
 
 MODEL = "llama-2-70b"
@@ -110,39 +110,11 @@ def repository(directory: Path, world_size: int) -> ModelRepository:
         directory / "models",
     )
     if world_size > 1:
-        engine = directory / "engine"
-        engine.mkdir()
-        (engine / "config.json").write_text(json.dumps(ENGINE))
+        engine = write_engine(directory / "engine", world_size)
         config = made.read("tensorrt_llm")
         config.parameters["gpt_model_path"].string_value = str(engine)
         made.write("tensorrt_llm", config)
     return made
-
-
-ENGINE = {
-    "version": "1.2.1",
-    "pretrained_config": {
-        "architecture": "LlamaForCausalLM",
-        "dtype": "float16",
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_size": 16,
-        "intermediate_size": 128,
-        "vocab_size": 512,
-        "max_position_embeddings": 512,
-        "mapping": {"world_size": 2, "tp_size": 2},
-    },
-    "build_config": {
-        "max_batch_size": 4,
-        "max_beam_width": 1,
-        "max_seq_len": 512,
-        "max_num_tokens": 512,
-        "kv_cache_type": "PAGED",
-        "plugin_config": {"remove_input_padding": True, "use_paged_context_fmha": True},
-    },
-}
 
 
 @contextmanager

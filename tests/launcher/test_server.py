@@ -13,33 +13,11 @@ from launcher.processes import family
 from launcher.server import TritonServer, TritonStartError
 from support.metrics import metric
 from support.processes import left_after, processes_of, shared_memory
+from support.triton_repositories import make_repository
 
 pytestmark = pytest.mark.server
 
 START_SECONDS = 300
-CONFIG = """
-name: "echo"
-backend: "python"
-max_batch_size: 1
-input [{ name: "IN" data_type: TYPE_INT32 dims: [ 1 ] }]
-output [{ name: "OUT" data_type: TYPE_INT32 dims: [ 1 ] }]
-instance_group [{ count: 1 kind: KIND_CPU }]
-"""
-MODEL = """
-class TritonPythonModel:
-    def initialize(self, args):
-        %s
-    def execute(self, requests):
-        return []
-"""
-
-
-def make_repository(directory: Path, initialize: str = "pass") -> Path:
-    version = directory / "echo" / "1"
-    version.mkdir(parents=True)
-    (directory / "echo" / "config.pbtxt").write_text(CONFIG)
-    (version / "model.py").write_text(MODEL % initialize)
-    return directory
 
 
 def test_a_started_server_is_ready_and_a_stopped_one_leaves_nothing(tmp_path: Path) -> None:
