@@ -28,7 +28,7 @@ INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve test lint format plan build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fuzz clean
+.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ hold-streams: $(INSTALLED) ## Hold 1,000 slow streams for a minute; measure what
 
 fuzz: $(INSTALLED) ## Send 5,000 requests of every kind; none may fail or leave anything
 	@$(BIN)/python -m scripts.bench.fuzz
+
+fleet: $(INSTALLED) ## Load five Tritons behind one shim for a minute and kill one; then three replicas
+	@FLEET_SECONDS=60 $(BIN)/python -m pytest -q tests/shim/generation/test_fleet.py
 
 bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
 	@$(BIN)/python -m scripts.bench.engine

@@ -96,7 +96,7 @@ class App(FastAPI):
     def end_generations(self) -> None:
         """End every generation that still runs, each in an error of its route's form."""
         if self._models is not None:
-            self._models.replicas.end_streams(ServerEndingError("the time to finish is over"))
+            self._models.end_streams(ServerEndingError("the time to finish is over"))
 
     def build_middleware_stack(self) -> ASGIApp:
         """Observe all of it, the replies to unexpected errors included."""
@@ -106,9 +106,9 @@ class App(FastAPI):
     async def _lifespan(self) -> AsyncIterator[State]:
         models = ServedModels(self.settings, self._metrics, self._tracing.tracer)
         self._models = models
-        await models.replicas.check()
+        await models.check()
         checks = asyncio.create_task(
-            models.replicas.check_for_ever(self.settings.health_check_seconds),
+            models.check_for_ever(self.settings.health_check_seconds),
             name="check the health of every Triton",
         )
         try:
@@ -122,7 +122,7 @@ class App(FastAPI):
         finally:
             checks.cancel()
             await asyncio.gather(checks, return_exceptions=True)
-            await models.replicas.close()
+            await models.close()
             await asyncio.to_thread(self._tracing.close)
 
 

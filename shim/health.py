@@ -19,12 +19,18 @@ async def live() -> dict[str, str]:
 
 @router.get("/health/ready")
 async def ready(request: Request) -> Response:
-    """Answer 200 while a Triton serves every model and no end of this process is near, else 503."""
+    """Answer 200 while a model is served and this process is not shutting down, else 503.
+
+    Models that no Triton serves are listed; a request to one of them is a 503 of its own.
+    """
     models: ServedModels = request.state.models
     if request.state.lifecycle.is_draining:
         return error_reply(request, 503, "This server is about to end.")
-    if models.replicas.are_ready:
+    unavailable = models.unavailable
+    if not unavailable:
         return JSONResponse({"status": "ready"})
+    if len(unavailable) < len(list(models)):
+        return JSONResponse({"status": "ready", "unavailable": unavailable})
     return error_reply(request, 503, "Triton cannot be reached, or has not loaded every model.")
 
 

@@ -89,6 +89,12 @@ class Settings(BaseSettings):
         description="`host:port` of the gRPC service of each Triton, separated by commas. Each "
         "request goes to the one with the fewest running requests among those that are healthy.",
     )
+    model_addresses: dict[str, Annotated[list[Address], Field(min_length=1)]] = Field(
+        default={},
+        description="Tritons of single models, as a JSON object: catalog name and a list of "
+        "`host:port`. The others are served by those of `triton_addresses`. Here and there, a "
+        "host name stands for all its addresses, and is resolved again with each check.",
+    )
     models: Annotated[dict[str, str], Field(min_length=1)] = Field(
         default_factory=lambda: dict.fromkeys(load_catalog(), "ensemble"),
         description="Catalog name of each served model and the Triton ensemble that runs it, as "
@@ -229,6 +235,20 @@ class Settings(BaseSettings):
         if self.answers_by_default not in self.models:
             raise ValueError(
                 f"default_model: {self.default_model} is not among the served models "
+                f"{', '.join(self.models)}"
+            )
+        return self
+
+    def addresses_of(self, model: str) -> tuple[str, ...]:
+        """Return the addresses of the Tritons that serve a model."""
+        return tuple(dict.fromkeys(self.model_addresses.get(model, self.triton_addresses)))
+
+    @model_validator(mode="after")
+    def _addresses_are_of_models(self) -> Self:
+        unknown = sorted(set(self.model_addresses) - set(self.models))
+        if unknown:
+            raise ValueError(
+                f"model_addresses: {', '.join(unknown)} not among the served models "
                 f"{', '.join(self.models)}"
             )
         return self

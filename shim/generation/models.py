@@ -1,12 +1,14 @@
 """The models that a deployment serves, and which of them a request means."""
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fastapi import HTTPException, Request
 from opentelemetry.trace import Tracer
 
-from aeolus_client import GenerationRequest
+from aeolus_client import GenerationRequest, ServiceError
 from catalog import ModelEntry, load_catalog
 from shim.generation.model_client import ModelClient
 from shim.generation.replicas import Replicas
@@ -41,18 +43,51 @@ class ServedModels:
 
     def __init__(self, settings: Settings, metrics: Metrics, tracer: Tracer):
         """Make the clients; call with the event loop running."""
-        self.replicas = Replicas(
-            settings.triton_addresses, settings.models.values(), metrics.triton_healthy
-        )
+        ensembles: defaultdict[tuple[str, ...], list[str]] = defaultdict(list)
+        for name, ensemble in settings.models.items():
+            ensembles[settings.addresses_of(name)].append(ensemble)
+        self._replicas = {
+            addresses: Replicas(addresses, names, metrics.triton_healthy)
+            for addresses, names in ensembles.items()
+        }
         catalog = load_catalog()
         self._models = {
             name: ServedModel(
                 catalog[name],
-                ModelClient(name, ensemble, settings, self.replicas, metrics, tracer),
+                ModelClient(
+                    name,
+                    ensemble,
+                    settings,
+                    self._replicas[settings.addresses_of(name)],
+                    metrics,
+                    tracer,
+                ),
             )
             for name, ensemble in settings.models.items()
         }
         self._default = settings.answers_by_default
+
+    @property
+    def unavailable(self) -> list[str]:
+        """Names of the models that no Triton serves now."""
+        return [each.entry.name for each in self if not each.client.is_ready]
+
+    async def check(self) -> None:
+        """Ask every Triton whether it is ready."""
+        await asyncio.gather(*(each.check() for each in self._replicas.values()))
+
+    async def check_for_ever(self, seconds: float) -> None:
+        """Ask again each time that `seconds` have passed; one that is slow delays no other."""
+        await asyncio.gather(*(each.check_for_ever(seconds) for each in self._replicas.values()))
+
+    def end_streams(self, error: ServiceError) -> None:
+        """End in `error` every request that runs, and every one to come."""
+        for each in self._replicas.values():
+            each.end_streams(error)
+
+    async def close(self) -> None:
+        """Disconnect from every Triton."""
+        await asyncio.gather(*(each.close() for each in self._replicas.values()))
 
     def __iter__(self) -> Iterator[ServedModel]:
         return iter(self._models.values())

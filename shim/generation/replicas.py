@@ -1,7 +1,10 @@
 """The Tritons behind the shim: which of them are ready, and which one has least to do."""
 
 import asyncio
+import contextlib
+import itertools
 import logging
+import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -17,8 +20,11 @@ from aeolus_client import (
     TritonClient,
     gather,
 )
+from shim.generation.addresses import resolve
 
 PROBE_SECONDS = 5.0
+RESOLVE_SECONDS = 5.0
+"""How long what DNS has said of a name is taken for true, at least."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +37,10 @@ class Replica:
     clients: dict[str, TritonClient]
     is_healthy: bool = False
     is_broken: bool = False
-    """Whether it says that it is ready, and is not."""
+    """Whether it reports that it is ready, and is not."""
     running: int = 0
+    last_turn: int = -1
+    """Grows with each request that it is given."""
 
     async def check(self) -> bool:
         """Ask whether it serves every ensemble; returns whether that has changed."""
@@ -63,50 +71,66 @@ class Replica:
             for client in self.clients.values():
                 client.fail_streams(error)
 
+    def end_streams(self, error: ServiceError) -> None:
+        """End in `error` every request that runs, and every one to come."""
+        for client in self.clients.values():
+            client.end_streams(error)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await asyncio.gather(*(client.close() for client in self.clients.values()))
+
 
 class Replicas:
-    """Runs requests on the healthy Triton that has the fewest."""
+    """The Tritons that serve the same models; a request runs on the healthy one with the fewest."""
 
     def __init__(self, addresses: Iterable[str], ensembles: Iterable[str], healthy: Gauge):
-        """Make the clients; call with the event loop running.
+        """Connect to nothing until `check`.
 
         Args:
-            addresses: `host:port` of the gRPC service of each Triton.
+            addresses: `host:port` of the gRPC services; a name may stand for several.
             ensembles: names of the ensembles that each of them serves.
             healthy: shows the health of each address.
         """
-        self._replicas = [
-            Replica(address, {name: TritonClient(address, name) for name in set(ensembles)})
-            for address in dict.fromkeys(addresses)
-        ]
+        self._addresses = list(dict.fromkeys(addresses))
+        self._ensembles = set(ensembles)
         self._gauge = healthy
+        self._replicas: dict[str, Replica] = {}
+        self._leaving: list[Replica] = []
+        """No longer among the addresses, but still running requests."""
+        self._resolved: dict[str, list[str]] = {}
+        self._resolve_at = 0.0
+        self._turn = itertools.count()
+        self._end: ServiceError | None = None
 
     @property
     def are_ready(self) -> bool:
         """Whether a request can be run."""
-        return any(replica.is_healthy for replica in self._replicas)
+        return any(replica.is_healthy for replica in self._replicas.values())
 
     async def check(self) -> None:
-        """Ask every Triton whether it is ready."""
-        await asyncio.gather(*(self._check(replica) for replica in self._replicas))
+        """Follow the addresses, and ask every Triton whether it is ready."""
+        now = time.monotonic()
+        if now >= self._resolve_at:
+            self._resolve_at = now + RESOLVE_SECONDS
+            await self._follow_addresses()
+        await asyncio.gather(*(self._check(replica) for replica in self._replicas.values()))
 
     async def check_for_ever(self, seconds: float) -> None:
-        """Ask again each time that `seconds` have passed."""
+        """Check each time that `seconds` have passed."""
         while True:
             await asyncio.sleep(seconds)
             await self.check()
 
     def end_streams(self, error: ServiceError) -> None:
         """End in `error` every request that runs, and every one to come."""
-        for replica in self._replicas:
-            for client in replica.clients.values():
-                client.end_streams(error)
+        self._end = error
+        for replica in [*self._replicas.values(), *self._leaving]:
+            replica.end_streams(error)
 
     async def close(self) -> None:
         """Disconnect from every Triton."""
-        await asyncio.gather(
-            *(client.close() for each in self._replicas for client in each.clients.values())
-        )
+        await asyncio.gather(*(each.close() for each in [*self._replicas.values(), *self._leaving]))
 
     async def engine(self, ensemble: str) -> str:
         """Return the name of the engine behind an ensemble, which all Tritons have in common."""
@@ -124,6 +148,7 @@ class Replicas:
         for replica in order:
             is_begun = False
             replica.running += 1
+            replica.last_turn = next(self._turn)
             try:
                 await self._require_health(replica)
                 chunks = replica.clients[ensemble].stream(request, timeout=seconds, headers=headers)
@@ -134,12 +159,41 @@ class Replicas:
                 return
             except ServerUnavailableError as error:
                 replica.lose(error)
-                self._gauge.labels(replica.address).set(False)
+                self._show(replica)
                 if is_begun or replica is order[-1]:
                     raise
                 logger.warning("%s: %s; trying another Triton", replica.address, error)
             finally:
                 replica.running -= 1
+
+    async def _follow_addresses(self) -> None:
+        """Take in Tritons that are new among the addresses, and let those leave that are gone."""
+        await asyncio.gather(*(self._resolve(each) for each in self._addresses))
+        current = dict.fromkeys(
+            resolved for each in self._addresses for resolved in self._resolved.get(each, [])
+        )
+        for address in [each for each in current if each not in self._replicas]:
+            replica = Replica(
+                address, {name: TritonClient(address, name) for name in self._ensembles}
+            )
+            self._replicas[address] = replica
+            if self._end is not None:
+                replica.end_streams(self._end)
+        for address in [each for each in self._replicas if each not in current]:
+            logger.info("Triton at %s is no longer among the addresses", address)
+            self._leaving.append(self._replicas.pop(address))
+            with contextlib.suppress(KeyError):
+                self._gauge.remove(address)
+        done = [each for each in self._leaving if not each.running]
+        self._leaving = [each for each in self._leaving if each.running]
+        await asyncio.gather(*(each.close() for each in done))
+
+    async def _resolve(self, address: str) -> None:
+        """Note what an address stands for; if its name cannot be resolved, what is known stays."""
+        try:
+            self._resolved[address] = await resolve(address)
+        except OSError as error:
+            logger.warning("%s cannot be resolved: %s", address, error)
 
     async def _check(self, replica: Replica) -> None:
         if await replica.check():
@@ -147,10 +201,24 @@ class Replicas:
                 logger.info("Triton at %s is ready", replica.address)
             else:
                 logger.warning("Triton at %s is not ready", replica.address)
-        self._gauge.labels(replica.address).set(replica.is_healthy)
+        self._show(replica)
+
+    def _show(self, replica: Replica) -> None:
+        if self._replicas.get(replica.address) is replica:
+            self._gauge.labels(replica.address).set(replica.is_healthy)
 
     def _by_load(self) -> list[Replica]:
-        return sorted(self._replicas, key=lambda each: (not each.is_healthy, each.running))
+        """Return the Tritons, the one to try first first; of equals the one that waits longest.
+
+        Raises:
+            ServerUnavailableError: none is known.
+        """
+        if not self._replicas:
+            raise ServerUnavailableError(f"{', '.join(self._addresses)} cannot be resolved")
+        return sorted(
+            self._replicas.values(),
+            key=lambda each: (not each.is_healthy, each.running, each.last_turn),
+        )
 
     async def _require_health(self, replica: Replica) -> None:
         """Ask one that was not ready; a request to one that is frozen would wait for ever."""

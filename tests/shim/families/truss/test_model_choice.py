@@ -19,7 +19,7 @@ def models() -> ServedModels:
 
     async def connect() -> ServedModels:
         served = ServedModels(settings, Metrics(), NoOpTracer())
-        await served.replicas.close()
+        await served.close()
         return served
 
     return asyncio.run(connect())
