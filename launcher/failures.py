@@ -29,12 +29,22 @@ def reason_of_failed_start(log_path: Path) -> str:
     """Return why a server has ended before it was ready, and where its log is."""
     if failed := reason_of_failed_models(log_path):
         return failed
-    log = log_path.read_text(errors="replace")
-    errors = [match["reason"] for match in LOGGED_ERROR.finditer(log)]
-    causes = [each for each in errors if not HARMLESS.search(each)]
-    causes += [match["event"] or match["shell"] for match in OTHER_ERROR.finditer(log)]
-    reasons = list(dict.fromkeys(causes or errors)) or ["its log names no reason"]
+    reasons = causes(log_path) or logged_errors(log_path) or ["its log names no reason"]
     return f"{'; '.join(reasons)} (log: {log_path})"
+
+
+def causes(log_path: Path) -> list[str]:
+    """Return the errors in a log that are not logged on every machine without a GPU."""
+    log = log_path.read_text(errors="replace")
+    found = [each for each in logged_errors(log_path) if not HARMLESS.search(each)]
+    found += [match["event"] or match["shell"] for match in OTHER_ERROR.finditer(log)]
+    return list(dict.fromkeys(found))
+
+
+def logged_errors(log_path: Path) -> list[str]:
+    """Return what a server has logged as errors."""
+    log = log_path.read_text(errors="replace")
+    return list(dict.fromkeys(match["reason"] for match in LOGGED_ERROR.finditer(log)))
 
 
 def reason_of_failed_models(log_path: Path) -> str | None:

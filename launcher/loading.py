@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from launcher.failures import reason_of_failed_models, reason_of_failed_start
+from launcher.failures import causes, reason_of_failed_models
 from launcher.processes import Process, zombies_of
 
 LOOK_SECONDS = 0.25
@@ -54,5 +54,6 @@ class Loading:
                         f"the process of model {model!r} has ended while it loaded "
                         f"(log: {self._log_path})"
                     )
-                return reason_of_failed_start(self._log_path)
+                why = "; ".join(causes(self._log_path)) or "it logs no reason"
+                return f"a process of the Python backend has ended: {why} (log: {self._log_path})"
         return None

@@ -187,6 +187,7 @@ def test_a_stub_that_dies_while_models_load_ends_the_start(tmp_path: Path) -> No
     def kill_stub() -> None:
         while not (stubs := [each for each in family(server.pid) if each.model]):
             time.sleep(0.02)
+        time.sleep(1)  # it is known by then which model it runs
         os.kill(stubs[0].pid, signal.SIGKILL)
 
     with server:

@@ -118,7 +118,7 @@ def test_a_model_whose_triton_is_killed_is_down_alone(
             assert loaded == dict.fromkeys(others, 200) | {killed: 503}
             by_host = httpx.post(
                 f"{url}/predict",
-                json={"messages": [{"role": "user", "content": "hi"}]},
+                json={"prompt": "hi"},  # the first model is Llama 2 70B
                 headers={"host": f"model-{killed}.example.org"},
                 timeout=TIMEOUT,
             )
