@@ -55,7 +55,12 @@ def _fetch(options: argparse.Namespace) -> int:
     from build_engines.checkpoint.fetch import FetchError, fetch
 
     try:
-        snapshot = fetch(model_of(options), options.output, revision=options.revision)
+        snapshot = fetch(
+            model_of(options),
+            options.output,
+            revision=options.revision,
+            allow_pickle=options.allow_pickle,
+        )
     except FetchError as error:
         return _fail(str(error))
     print(f"{options.output}: {snapshot.repository} at {snapshot.revision}")
@@ -74,6 +79,7 @@ def _convert(options: argparse.Namespace) -> int:
             tp_size=engine.tp_size,
             dtype=engine.dtype,
             quantization=engine.quantization,
+            allow_pickle=options.allow_pickle,
             progress=ProgressBar("converting", sys.stderr),
         )
     print(options.output)

@@ -25,9 +25,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     fetch = _command(commands, "fetch", "download the Hugging Face checkpoint")
     _add_paths(fetch, output="directory; a download that stopped is continued")
     fetch.add_argument("--revision", default="main", help="branch, tag or commit (%(default)s)")
+    _add_allow_pickle(fetch)
 
     convert = _command(commands, "convert", "make the TensorRT-LLM checkpoint, a file a rank")
     _add_paths(convert, checkpoint="Hugging Face checkpoint directory", output="directory to make")
+    _add_allow_pickle(convert)
     _add_engine_options(convert)
 
     build = _command(commands, "build", "run trtllm-build; needs the GPU and TensorRT-LLM")
@@ -82,6 +84,14 @@ def _add_paths(parser: argparse.ArgumentParser, output: str, checkpoint: str | N
     if checkpoint is not None:
         parser.add_argument("--checkpoint", type=Path, required=True, help=checkpoint)
     parser.add_argument("--output", type=Path, required=True, help=output)
+
+
+def _add_allow_pickle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--allow-pickle",
+        action="store_true",
+        help="accept PyTorch's .bin files where there are no safetensors",
+    )
 
 
 def _add_engine_options(parser: argparse.ArgumentParser) -> None:

@@ -38,6 +38,7 @@ def convert(
     dtype: Dtype | None = None,
     quantization: Quantization | None = None,
     use_parallel_embedding: bool = False,
+    allow_pickle: bool = False,
     progress: Progress | None = None,
 ) -> Manifest:
     """Write `output`: config.json, rank<r>.safetensors for every rank, manifest.json.
@@ -53,6 +54,7 @@ def convert(
         dtype: type of every stored tensor.
         quantization: int8 and int4 are only announced, trtllm-build carries them out.
         use_parallel_embedding: split the embedding table by vocabulary instead of repeating it.
+        allow_pickle: open PyTorch's .bin files, too.
         progress: called after every block.
 
     Raises:
@@ -70,7 +72,7 @@ def convert(
         use_parallel_embedding=use_parallel_embedding,
     )
     config, layout = plan_conversion(checkpoint, conversion)
-    weights = open_weights(checkpoint)
+    weights = open_weights(checkpoint, allow_pickle)
     _check_sources(checkpoint, weights, layout)
     source = describe_source(checkpoint, [checkpoint / CONFIG_NAME, *weights.files])
     if output.exists():

@@ -37,6 +37,7 @@ def fetch(
     revision: str = "main",
     token: str | None = None,
     endpoint: str | None = None,
+    allow_pickle: bool = False,
 ) -> Snapshot:
     """Download a model's checkpoint; files that are there already are not downloaded again.
 
@@ -48,6 +49,7 @@ def fetch(
         revision: branch, tag or commit; resolved to a commit, which is noted beside the files.
         token: of a Hugging Face account; by default HF_TOKEN or what `hf auth login` has stored.
         endpoint: address of the hub; by default HF_ENDPOINT or the public one.
+        allow_pickle: take PyTorch's .bin files where there are no safetensors.
 
     Raises:
         FetchError: the hub cannot be reached or refuses, or the disk has no room.
@@ -61,6 +63,11 @@ def fetch(
         names = select_files(sizes)
         if not names or not info.sha:
             raise FetchError(f"{model.checkpoint}: its repository holds no weights")
+        if not allow_pickle and any(name.endswith(".bin") for name in names):
+            raise FetchError(
+                f"{model.checkpoint}: its weights are pickles (.bin), which are fetched only with "
+                "--allow-pickle; better take a revision with safetensors"
+            )
         destination.mkdir(parents=True, exist_ok=True)
         _require_room(destination, {name: sizes[name] for name in names})
         note.unlink(missing_ok=True)
@@ -80,7 +87,7 @@ def fetch(
             f"{model.checkpoint}: {reason}; run this again, files that are complete are kept"
         ) from error
     read_huggingface_config(destination)
-    open_weights(destination)
+    open_weights(destination, allow_pickle)
     snapshot = Snapshot(repository=model.checkpoint, revision=info.sha)
     note.write_text(snapshot.model_dump_json() + "\n", encoding="utf-8")
     return snapshot

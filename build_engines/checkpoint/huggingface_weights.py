@@ -37,16 +37,27 @@ class HuggingFaceWeights:
     tensors: dict[str, StoredTensor]
 
 
-def open_weights(checkpoint: Path) -> HuggingFaceWeights:
+def open_weights(checkpoint: Path, allow_pickle: bool = False) -> HuggingFaceWeights:
     """List the tensors of a checkpoint directory; no weights are read.
+
+    Args:
+        checkpoint: the directory.
+        allow_pickle: open PyTorch's .bin files, too. They are pickles: PyTorch unpickles them
+            without running code of theirs, but they are read by code that had holes.
 
     Raises:
         CheckpointError: there are none, or a file is missing, damaged or without a tensor that the
-            index places in it.
+            index places in it; or they are pickles, and those are not allowed.
     """
     for name in WEIGHT_FILES:
-        list_file = _list_safetensors if name.endswith(".safetensors") else _list_pickle
+        is_pickle = name.endswith(".bin")
+        list_file = _list_pickle if is_pickle else _list_safetensors
         index = checkpoint / f"{name}.index.json"
+        if is_pickle and not allow_pickle and (index.is_file() or (checkpoint / name).is_file()):
+            raise CheckpointError(
+                f"{checkpoint}: its weights are pickles (.bin), which are opened only with "
+                "--allow-pickle; better take a revision with safetensors"
+            )
         if index.is_file():
             return _open_sharded(index, list_file)
         if (checkpoint / name).is_file():

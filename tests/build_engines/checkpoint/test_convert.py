@@ -106,7 +106,7 @@ def test_every_form_of_a_checkpoint_converts_alike(tmp_path: Path, form: str) ->
     else:
         assert len(list(other.glob("model-*.safetensors"))) > 1
     expected = convert(MISTRAL, one, tmp_path / "from-one").files
-    assert convert(MISTRAL, other, tmp_path / "from-other").files == expected
+    assert convert(MISTRAL, other, tmp_path / "from-other", allow_pickle=True).files == expected
 
 
 def test_tied_embeddings_are_the_output_matrix(tmp_path: Path) -> None:

@@ -53,13 +53,20 @@ def test_a_file_that_is_no_safetensors_file_is_named(checkpoint: Path, content: 
     fail(checkpoint, CheckpointError, r"model\.safetensors: (cut short|the header)")
 
 
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model.bin.index.json"])
+def test_a_pickle_is_opened_only_where_that_is_allowed(checkpoint: Path, name: str) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / name).write_bytes(b"nobody looks into it")
+    fail(checkpoint, CheckpointError, "opened only with --allow-pickle")
+
+
 def test_a_pickle_that_is_cut_short_is_named(checkpoint: Path) -> None:
     tensors = load_file(checkpoint / "model.safetensors")
     (checkpoint / "model.safetensors").unlink()
     file = checkpoint / "pytorch_model.bin"
     torch.save(tensors, file)
     file.write_bytes(file.read_bytes()[:-1000])
-    fail(checkpoint, CheckpointError, r"pytorch_model\.bin: damaged")
+    fail(checkpoint, CheckpointError, r"pytorch_model\.bin: damaged", allow_pickle=True)
 
 
 def test_a_pickle_that_runs_code_is_refused(checkpoint: Path, tmp_path: Path) -> None:
@@ -70,7 +77,7 @@ def test_a_pickle_that_runs_code_is_refused(checkpoint: Path, tmp_path: Path) ->
             return Path.touch, (tmp_path / "touched",)
 
     torch.save({"model.norm.weight": Touch()}, checkpoint / "pytorch_model.bin")
-    fail(checkpoint, CheckpointError, r"pytorch_model\.bin: damaged")
+    fail(checkpoint, CheckpointError, r"pytorch_model\.bin: damaged", allow_pickle=True)
 
 
 def test_a_missing_tensor_is_named(checkpoint: Path) -> None:
