@@ -41,6 +41,11 @@ def build(arguments: list[str]) -> int:
     return _build_engines("build", arguments)
 
 
+def prepare(arguments: list[str]) -> int:
+    """Fetch, convert and build a model's engine; what is there is kept."""
+    return _build_engines("prepare", arguments)
+
+
 def assemble(arguments: list[str]) -> int:
     """Write the model repository that serves an engine."""
     return _build_engines("assemble", arguments)
