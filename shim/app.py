@@ -38,6 +38,8 @@ READABLE_HEADERS = [
     "x-usage-completion-tokens",
     "x-usage-prompt-tokens",
 ]
+QUIET_ROUTES = (*health.LIVE, *health.READY, "/metrics", "/v1/models/{model}", "none")
+"""What monitors ask every few seconds; "none" is a path that does not exist."""
 
 
 class State(TypedDict):
@@ -61,6 +63,7 @@ class App(FastAPI):
         self._tracing = Tracing(settings.otlp_endpoint)
         super().__init__(
             title="Aeolus",
+            version=health.VERSION,
             description="Language models on Triton, behind the predict APIs their users call "
             "already.",
             lifespan=App._lifespan,
@@ -100,7 +103,9 @@ class App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Observe all of it, the replies to unexpected errors included."""
-        return Observation(super().build_middleware_stack(), self._metrics, self._tracing.tracer)
+        return Observation(
+            super().build_middleware_stack(), self._metrics, self._tracing.tracer, QUIET_ROUTES
+        )
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[State]:

@@ -157,6 +157,7 @@ def test_a_get_is_told_to_post(shim: TestClient, route: str) -> None:
     reply = shim.get(route)
     assert reply.status_code == 405
     assert reply.headers["allow"] == "POST"
+    assert reply.headers.get("x-baseten-error-code") == (None if "zephyr" in route else "600")
     (text,) = reply.json().values()
     assert text == f"GET is not allowed on {route}; allowed: POST."
 
@@ -191,6 +192,19 @@ def test_an_unknown_model_is_not_found(
     reply = shim.post(path, json={"prompt": "hi"}, headers=headers)
     assert reply.status_code == 404
     assert reply.json()["error"].startswith("Model 'gpt-2' is not served here; served: llama-2-70b")
+    assert reply.headers["x-baseten-error-code"] == "600"
+
+
+def test_an_unexpected_error_has_the_truss_code_for_it(settings: Settings) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("secret")
+
+    app = create_app(settings)
+    app.add_api_route("/fail", fail)
+    with TestClient(app, raise_server_exceptions=False) as shim:
+        reply = shim.get("/fail")
+    assert (reply.status_code, reply.json()) == (500, {"error": "Internal Server Error"})
+    assert reply.headers["x-baseten-error-code"] == "500"
 
 
 def test_a_long_name_of_an_unknown_model_is_cut(shim: TestClient) -> None:
