@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -40,8 +41,8 @@ def can(command: str) -> bool:
         pytest.param(
             AS_ANY_USER,
             marks=pytest.mark.skipif(
-                not can(f"{AS_ANY_USER} test -r {ROOT}/launcher/serve.py"),
-                reason="needs setpriv, and a checkout that every user may read",
+                not can(f"{AS_ANY_USER} sh -c '{sys.executable} {ROOT}/launcher/ports.py'"),
+                reason="needs setpriv, and a Python and a checkout that every user may use",
             ),
             id="any user",
         ),
