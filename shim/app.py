@@ -29,6 +29,7 @@ from shim.observation.metrics import Metrics
 from shim.observation.middleware import Observation
 from shim.observation.tracing import Tracing
 from shim.pages import welcome
+from shim.pages.api import mount_api_page
 from shim.settings import Settings
 
 READABLE_HEADERS = [
@@ -66,8 +67,11 @@ class App(FastAPI):
             version=health.VERSION,
             description="Language models on Triton, behind the predict APIs their users call "
             "already.",
+            docs_url=None,
+            redoc_url=None,
             lifespan=App._lifespan,
         )
+        mount_api_page(self)
         for room in (welcome, gpu_stats, exposition):
             self.include_router(room.router)
         self.include_router(predict.router, responses=error_responses("truss"))

@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from shim.parameters.parameters import REFUSED, Text, parameter_fields
+from shim.parameters.parameters import REFUSED, Content, Text, parameter_fields
 from shim.parameters.problems import (
     MAX_REPORTED,
     InvalidParametersError,
@@ -82,24 +82,11 @@ class StreamOptions(_Strict):
     include_obfuscation: bool | None = None
 
 
-class TextPart(_Strict):
-    """One piece of a message's content."""
-
-    type: Literal["text"]
-    text: str
-
-
-def _as_parts(content: object) -> object:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
 class OpenAIMessage(_Strict):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[
-        list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart])
-    ]
+    content: Content
 
     @model_validator(mode="before")
     @classmethod
