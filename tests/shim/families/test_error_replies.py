@@ -2,7 +2,6 @@ import gzip
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -90,7 +89,7 @@ ROUTES = [NAMED, "/zephyr/python", "/v1/chat/completions", "/v1/completions"]
 NO_GZIP = "The request body is not valid gzip"
 
 
-def text_of(reply: httpx.Response) -> str:
+def text_of(reply: Any) -> str:
     content = reply.json()
     text = content.get("detail") or content["error"]
     return str(text["message"] if isinstance(text, dict) else text)

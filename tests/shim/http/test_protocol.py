@@ -89,7 +89,7 @@ def test_a_request_for_no_host_is_bad(shim_url: str, head: str, reason: str) -> 
     with connect(shim_url) as connection:
         connection.sendall(f"{head}\r\n".encode() + b"{}" + LIVE)
         received = read_to_the_end(connection)
-    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.count(b"content-type") == 1
     assert received.startswith(b"HTTP/1.1 400")
     assert reason.encode() in received
 
