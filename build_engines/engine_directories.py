@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from catalog import EnginePlan, ModelEntry
+from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,13 +21,13 @@ class EngineDirectories:
     """For all models."""
     model: str
     kind: str
-    """Such as `a10g-tp1-none`: GPU, ranks, quantization."""
+    """Such as `a10g-tp1-none-1.2.1`: GPU, ranks, quantization, TensorRT-LLM, which all must fit."""
 
     @classmethod
     def of(cls, root: Path, model: ModelEntry, engine: EnginePlan) -> "EngineDirectories":
         """Return those of a plan."""
-        kind = f"{engine.gpu.lower()}-tp{engine.tp_size}-{engine.quantization}"
-        return cls(root.resolve(), model.name, kind)
+        parts = (engine.gpu.lower(), f"tp{engine.tp_size}", engine.quantization)
+        return cls(root.resolve(), model.name, "-".join([*parts, TENSORRT_LLM_VERSION]))
 
     @property
     def checkpoint(self) -> Path:

