@@ -98,7 +98,9 @@ def test_the_heading_of_a_reply_can_be_left_out(models: dict[str, Model], name: 
     assert inputs.input_ids == hugging_face.apply_chat_template([USER], return_dict=False)
 
 
-@pytest.mark.parametrize("values", [{"add_generation_prompt": False}, {"continue_final_message": 1}])
+@pytest.mark.parametrize(
+    "values", [{"add_generation_prompt": False}, {"continue_final_message": 1}]
+)
 def test_what_goes_with_messages_is_refused_beside_another_prompt(
     chat: Preprocessor, values: dict[str, Any]
 ) -> None:
