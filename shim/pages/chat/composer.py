@@ -70,6 +70,8 @@ class Composer:
                     .classes("message-field")
                 )
                 self._field.on("keydown", self._say, js_handler=ENTER_SENDS)
+            self._field.value = self._session.draft
+            self._field.on_value_change(self._keep_draft)
             self._send = ui.button(icon="arrow_upward", on_click=self._say).props(
                 'round unelevated aria-label="Send" title="Send (Enter)" data-key="send"'
             )
@@ -104,5 +106,9 @@ class Composer:
     def _say(self) -> None:
         text = self._field.value or ""
         if text.strip() and not self._conversation.is_running:
-            self._field.value = ""
+            if self._takes != "code":  # which may be sent again, with other parameters
+                self._field.value = ""
             self._conversation.send(text)
+
+    def _keep_draft(self) -> None:
+        self._session.draft = self._field.value or ""

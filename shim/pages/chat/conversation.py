@@ -113,7 +113,7 @@ class Conversation:
                 self._add(reply, piece)
 
     def _add(self, reply: Message, piece: Piece) -> None:
-        if piece.text and not reply.text:
+        if piece.text and not reply.text and piece.finish_reason is None:
             reply.first_text_seconds = time.monotonic() - reply.started_at
         reply.text += piece.text
         if piece.finish_reason is not None:

@@ -73,7 +73,9 @@ class ContextMeter:
         self._session = session
         with ui.element("div").classes("meter").props('role="meter" aria-label="Context"') as meter:
             self._meter = meter
-            self._text = ui.label().classes("meter-text")
+            with ui.element("div").classes("meter-text"):
+                self._text = ui.label().classes("meter-count")
+                ui.label("tokens").classes("meter-unit")
             with ui.element("div").classes("meter-track"):
                 self._bar = ui.element("div").classes("meter-bar")
         self.update()
@@ -81,7 +83,7 @@ class ContextMeter:
     def update(self) -> None:
         """Show the engine's count."""
         used, limit = self._session.tokens, self._session.model.predict.max_length
-        self._text.text = f"{used:,} / {limit:,} tokens"
+        self._text.text = f"{used:,} / {limit:,}"
         self._bar.style(f"width: {min(100, 100 * used / limit):.1f}%")
         self._bar.classes(replace=f"meter-bar {'meter-full' if used > 0.9 * limit else ''}")
         self._meter.props(f"aria-valuenow={used} aria-valuemin=0 aria-valuemax={limit}")

@@ -101,7 +101,7 @@ class MessageView:
         message = self._message
         with ui.element("div").classes("bubble"):
             if message.is_code:
-                ui.html(code_to_html(message.text, message.language))
+                ui.html(code_to_html(message.text.rstrip(), message.language))
             else:
                 ui.label(message.text).classes("as-written")
         with ui.element("div").classes("actions"):
@@ -180,9 +180,8 @@ def _facts(message: Message) -> list[str]:
         facts.append(FINISH_TEXTS[message.finish_reason])
     if message.completion_tokens is not None:
         facts.append(f"{message.completion_tokens:,} tokens")
-        writing = (message.seconds or 0) - (message.first_text_seconds or 0)
-        if message.completion_tokens > 1 and writing > 0 and message.first_text_seconds:
-            facts.append(f"{(message.completion_tokens - 1) / writing:,.0f} tokens/s")
+        if message.seconds:
+            facts.append(f"{message.completion_tokens / message.seconds:,.0f} tokens/s")
     if message.first_text_seconds is not None:
         facts.append(f"first text after {message.first_text_seconds:.2f} s")
     return facts

@@ -44,7 +44,9 @@ async def chat_page(request: Request) -> None:
     if tab is None:
         session = Session([settings.answers_by_default, *settings.models])
         tab = app.storage.tab[TAB] = Tab(session, Conversation(session, service))
-    ChatPage(tab)
+    page = ChatPage(tab)
+    if settings.all_api_keys() and not tab.session.api_key:
+        page.dialogs.ask_for_key()
 
 
 class ChatPage:
@@ -54,8 +56,7 @@ class ChatPage:
         self._session = session = tab.session
         self._conversation = conversation = tab.conversation
         self._client = ui.context.client
-        self._client.layout.props('view="hHh LpR lFr"')
-        dialogs = Dialogs(session, conversation)
+        self.dialogs = dialogs = Dialogs(session, conversation)
         self._settings = SettingsPanel(session, dialogs)
         self._header = Header(session, conversation, dialogs, self._settings)
         self._messages = MessageList(session, conversation, dialogs)

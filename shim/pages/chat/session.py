@@ -36,6 +36,7 @@ class Message:
     problem: ServiceProblemError | None = None
     started_at: float = field(default_factory=time.monotonic)
     first_text_seconds: float | None = None
+    """Until the first of several pieces."""
     seconds: float | None = None
     number: int = field(default_factory=lambda: next(numbers))
     """Distinguishes it within this process."""
@@ -56,6 +57,8 @@ class Session:
         catalog = load_catalog()
         self.models: dict[str, ModelEntry] = {name: catalog[name] for name in models}
         self.messages: list[Message] = []
+        self.draft = ""
+        """What is written and not sent."""
         self.system_message = ""
         self.language = "python"
         self.include_comments = True

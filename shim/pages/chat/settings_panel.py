@@ -13,7 +13,9 @@ class SettingsPanel:
     def __init__(self, session: Session, dialogs: Dialogs):
         self._session = session
         self._dialogs = dialogs
-        self.drawer = ui.left_drawer(bordered=True).props("width=320 breakpoint=1100")
+        self.drawer = ui.left_drawer(bordered=True, bottom_corner=True).props(
+            "width=320 breakpoint=1100"
+        )
         self.drawer.classes("panel").props('aria-label="Settings"')
         self.update("choices")
 
