@@ -26,7 +26,7 @@ ARG PIP_EXTRA_INDEX_URL=
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/aeolus \
     && /opt/aeolus/bin/pip install --constraint constraints.txt \
-        './client[cli]' '.[models,embedded]' \
+        './client[cli]' '.[models,embedded,chat]' \
     && /opt/aeolus/bin/pip uninstall --yes pip
 
 FROM python

@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv-tritonserver/bin/python /opt/aeolus/constraints.py /opt/aeolus/constraints.txt \
         > /opt/aeolus/installed.txt \
     && /opt/venv-tritonserver/bin/python -m pip install --find-links /wheels \
-        --constraint /opt/aeolus/installed.txt 'aeolus-client[cli]' 'aeolus[models]'
+        --constraint /opt/aeolus/installed.txt 'aeolus-client[cli]' 'aeolus[models,chat]'
 RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp aeolus \
     && install --directory --owner=10001 --group=0 --mode=0775 /models \
     && install --directory --mode=1777 /run/aeolus

@@ -22,7 +22,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/aeolus \
-    && /opt/aeolus/bin/pip install --constraint constraints.txt './client[cli]' . \
+    && /opt/aeolus/bin/pip install --constraint constraints.txt './client[cli]' '.[chat]' \
     && /opt/aeolus/bin/pip uninstall --yes pip
 
 FROM python
