@@ -108,7 +108,7 @@ chart: $(INSTALLED) ## Write the Helm chart's catalog and the renders of its exa
 	@$(BIN)/python -m scripts.chart
 
 images: $(INSTALLED) ## As root: build the images with buildah, and serve from them
-	@$(BIN)/python -m pytest -q -m images tests/docker
+	@$(BIN)/python -m pytest -q -s -m images tests/docker
 
 soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python -m scripts.bench.soak

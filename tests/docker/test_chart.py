@@ -1,5 +1,6 @@
 """The Helm chart: valid, as its renders show, and its commands and settings are understood."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,20 @@ from helm_python.errors import HelmError
 from build_engines.engine_directories import EngineDirectories
 from build_engines.options import engine_of, model_of, parse
 from catalog import load_catalog
+from engine_step.metrics import GAUGES
 from launcher.serve import parse_arguments
 from scripts.chart import (
     CATALOG,
     CHART,
     EXAMPLES,
     RENDERS,
+    ROOT,
     catalog,
     render,
     render_example,
     yaml_documents,
 )
+from shim.observation.metrics import Metrics
 from shim.settings import read_settings
 
 KUBERNETES = "1.33"
@@ -208,6 +212,36 @@ def test_a_wrong_value_is_refused_by_its_path(change: dict[str, Any], reason: st
     with pytest.raises(HelmError) as caught:
         render(MINIMAL | change)
     assert reason in str(caught.value)
+
+
+def alerts() -> list[dict[str, Any]]:
+    [rule] = of_kind(CHART / "examples" / "all-five.yaml", "PrometheusRule")
+    return [each for group in rule["spec"]["groups"] for each in group["rules"]]
+
+
+def test_every_alert_has_its_page() -> None:
+    operations = (ROOT / "docs" / "operations.md").read_text()
+    anchors = {
+        line.lstrip("# ").lower().replace(" ", "-")
+        for line in operations.splitlines()
+        if line.startswith("#")
+    }
+    for alert in alerts():
+        page, _, anchor = alert["annotations"]["runbook_url"].partition("#")
+        assert page == "docs/operations.md"
+        assert anchor in anchors
+        assert alert["alert"] in operations
+
+
+def test_alerts_and_autoscalers_read_metrics_that_there_are() -> None:
+    shim = {sample.name for metric in Metrics().registry.collect() for sample in metric.samples} | {
+        metric.name for metric in Metrics().registry.collect()
+    }
+    engine = {family for family, _, _ in GAUGES}
+    for example in EXAMPLES:
+        for word in re.findall(r"\b(?:aeolus|nv_trt)_\w+", (RENDERS / example.name).read_text()):
+            name = word.removesuffix("_bucket")
+            assert name in shim | engine | {"aeolus_requests_in_flight"}, word
 
 
 def test_what_is_not_enabled_is_not_rendered() -> None:
