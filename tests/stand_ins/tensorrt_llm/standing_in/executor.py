@@ -225,8 +225,10 @@ class Executor:
             self._fetch()
             self._count()
             with self._changed:
-                if not self._events and (self._active or not self._queue):
-                    self._changed.wait(STEP_SECONDS if self._active else 1.0)
+                if self._active and not self._events:
+                    self._changed.wait(STEP_SECONDS)
+                elif not self._active:
+                    self._changed.wait_for(lambda: self._queue or self._is_ending)
 
     def _end_marked(self) -> None:
         """Only what is active is looked at; the mark of what waits stays."""
