@@ -84,7 +84,7 @@ class ExecutorEngine:
 
     def is_alive(self) -> bool:
         """Say whether it may still answer; see `interface.Engine.is_alive`."""
-        return not self._has_died
+        return not self._has_died or self._thread.is_alive()  # it still tells the callers
 
     def shutdown(self) -> None:
         """End every request with an error event, then the executor; see `interface.Engine`.

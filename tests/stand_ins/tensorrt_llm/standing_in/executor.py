@@ -12,7 +12,9 @@ import json
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +27,12 @@ STEP_SECONDS = 0.005
 """How often the loop looks where nothing wakes it."""
 
 
-def strict(method: str) -> Any:
+def strict(method: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Check a method's arguments against the table before it runs."""
     entry = TABLE["classes"]["Executor"]["methods"][method]
     overloads = [each["arguments"] for each in entry.get("overloads", [entry])]
 
-    def decorate(function: Any) -> Any:
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             return function(self, **bind(f"Executor.{method}", overloads, args, kwargs))
 
@@ -372,7 +374,7 @@ class Executor:
             for sequence in range(sequences):
                 self._model.start(
                     engine_request(request, active.name(sequence), sequence),
-                    lambda event, sequence=sequence: self._note(active, sequence, event),
+                    partial(self._note, active, sequence),
                 )
         except Exception as error:
             self._active.pop(number, None)

@@ -2,10 +2,11 @@
 
 The engine's `rank0.engine` names it, as JSON: `{"checkpoint": directory}` for the reference
 engine's model, or `{"tokens_per_second": number, "vocab_size": number}` for tokens that only the
-request's seed determines (tests/support/null_tokens.py), made at that pace.
+request's seed determines, made at that pace.
 """
 
 import json
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -20,10 +21,11 @@ from engine_step.interface import (
     TokenEvent,
 )
 from reference_engine.engine import ReferenceEngine
-from support.null_tokens import null_tokens
 
 Emit = Callable[[TokenEvent], None]
 
+FIRST_ID = 3
+"""Below are special ids."""
 STEPS_A_SECOND = 500
 """Of the paced model: what a fast GPU makes of Mistral 7B."""
 
@@ -104,9 +106,10 @@ class PacedModel:
         self._thread.start()
 
     def start(self, request: EngineRequest, emit: Emit) -> None:
-        tokens = null_tokens(
-            request.sampling.seed or 0, request.request_output_len, self._vocab_size
-        )
+        rng = random.Random(request.sampling.seed or 0)
+        tokens = [
+            rng.randrange(FIRST_ID, self._vocab_size) for _ in range(request.request_output_len)
+        ]
         with self._changed:
             self._streams[request.request_id] = _Stream(tokens, emit)
             self._changed.notify()

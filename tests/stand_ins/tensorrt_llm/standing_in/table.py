@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 TABLE: dict[str, Any] = json.loads(
-    (Path(__file__).parents[2] / "executor_bindings.json").read_text(encoding="utf-8")
+    (Path(__file__).resolve().parents[2] / "executor_bindings.json").read_text(encoding="utf-8")
 )
 BOUND: dict[str, Any] = {}
 """What stands in the module, by name."""
