@@ -38,7 +38,8 @@ def catalog() -> str:
         for name, model in load_catalog().items()
     }
     head = "# Written by `python -m scripts.chart` from catalog/*.toml; do not edit.\n"
-    return head + yaml.safe_dump(models, sort_keys=False)
+    listing: str = yaml.safe_dump(models, sort_keys=False)
+    return head + listing
 
 
 def _plan(model: ModelEntry, plan: EnginePlan) -> dict[str, Any]:

@@ -7,6 +7,7 @@ them.
 import argparse
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from scripts.scaling.costs import (
@@ -83,7 +84,7 @@ def text_stages() -> None:
 def fleet(gpu: Gpu) -> Panel:
     """Print and return what ever more replicas deliver behind one shim, four, and enough."""
     per_shim = REPLICAS_PER_SHIM[gpu.name]
-    counts = {"1 shim": lambda _: 1, "4 shims": lambda _: 4}
+    counts: dict[str, Callable[[int], int]] = {"1 shim": lambda _: 1, "4 shims": lambda _: 4}
     counts[f"1 shim for {per_shim} replicas"] = lambda replicas: math.ceil(replicas / per_shim)
     print(f"\n{gpu.name}, {gpu.max_batch_size} streams a replica, tokens/s:\n")
     print(f"| replicas | GPUs could make | {' | '.join(counts)} |")
