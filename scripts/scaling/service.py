@@ -1,6 +1,8 @@
 """The simulated service: replicas, each with a GPU and its text stages, behind shims."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import cycle, repeat
 
 from scripts.scaling.costs import HANDOFF, ROUND_SECONDS, Cost, Costs, Gpu
 from scripts.scaling.events import Action, Clock, Cores, Phase, Process
@@ -73,17 +75,18 @@ class Stream:
     """One user's replies, which follow each other."""
 
     shim: Shim
+    next_round: float
+    """Its tokens wait until then."""
     waiting: int = 0
     """Tokens that were made and not sent."""
     is_queued: bool = False
-    next_round: float = 0.0
 
 
 class Replica:
     """A GPU that gives each of its streams a token at each step."""
 
     def __init__(
-        self, clock: Clock, path: TextPath, gpu: Gpu, shims: list[Shim], delay: float = 0.0
+        self, clock: Clock, path: TextPath, gpu: Gpu, shims: Iterable[Shim], delay: float = 0.0
     ):
         """Start it with a full batch.
 
@@ -91,12 +94,16 @@ class Replica:
             clock: of the simulation.
             path: takes the responses.
             gpu: how fast it is, and its number of streams.
-            shims: share the streams.
+            shims: where each stream goes.
             delay: seconds until its first step.
         """
         self._clock, self._path = clock, path
         size = gpu.max_batch_size
-        self._streams = [Stream(shims[number % len(shims)]) for number in range(size)]
+        self._streams = [
+            # Their rounds are spread over time, as those of requests that came one by one.
+            Stream(shim, next_round=delay + ROUND_SECONDS * (1 + number / size))
+            for number, shim in zip(range(size), shims, strict=False)
+        ]
         self._step_seconds = max(gpu.step_seconds, size / gpu.tokens_per_second)
         clock.after(delay + self._step_seconds, self._step)
 
@@ -142,7 +149,7 @@ def simulate(
         seconds: simulated; the first half is not counted.
     """
     clock, delivered = Clock(), Delivered()
-    fronts = [Shim(clock, Cores(clock, 1), costs, delivered) for _ in range(shims)]
+    fronts = cycle([Shim(clock, Cores(clock, 1), costs, delivered) for _ in range(shims)])
     for number in range(replicas):
         path = TextPath(clock, Cores(clock, cores), costs)
         # Not in step with each other.
@@ -174,7 +181,7 @@ def one_machine(costs: Costs, cores: int, streams: int, tokens: int, pace: float
     path, shim = TextPath(clock, machine, costs), Shim(clock, machine, costs, delivered)
     if pace is not None:
         gpu = Gpu("null engine", 0.0, pace, streams, ())
-        Replica(clock, path, gpu, [shim])
+        Replica(clock, path, gpu, repeat(shim))
         clock.run(tokens / pace)
         return delivered.tokens / clock.now
     left = tokens
