@@ -65,8 +65,13 @@ class Gpu:
     replicas: tuple[int, ...]
     """The numbers of replicas that are simulated."""
 
+    @property
+    def step(self) -> float:
+        """Seconds between two tokens of a stream in a full batch."""
+        return max(self.step_seconds, self.max_batch_size / self.tokens_per_second)
+
 
 A10G = Gpu("Mistral 7B, A10G, float16", 14.48e9 / 600e9, 1_990, 48, (1, 4, 16, 64, 256))
 """Read at 600 GB/s; the tokens of 48 streams at that step, as nothing is published for it."""
-H200 = Gpu("Mistral 7B, H200, FP8", 7.5e9 / 4800e9, 18_426, 256, (1, 2, 4, 8, 16, 32))
+H200 = Gpu("Mistral 7B, H200, FP8", 7.5e9 / 4800e9, 18_426, 256, (1, 2, 4, 8, 16))
 """NVIDIA's published 1000/1000 figure (TensorRT-LLM 0.17, performance overview)."""

@@ -99,12 +99,17 @@ class Replica:
         """
         self._clock, self._path = clock, path
         size = gpu.max_batch_size
+        self._step_seconds = gpu.step
+        tokens_a_round = int(ROUND_SECONDS / self._step_seconds)
         self._streams = [
-            # Their rounds are spread over time, as those of requests that came one by one.
-            Stream(shim, next_round=delay + ROUND_SECONDS * (1 + number / size))
+            # In the midst of their rounds, as requests are that came one by one.
+            Stream(
+                shim,
+                next_round=delay + ROUND_SECONDS * number / size,
+                waiting=tokens_a_round - tokens_a_round * number // size,
+            )
             for number, shim in zip(range(size), shims, strict=False)
         ]
-        self._step_seconds = max(gpu.step_seconds, size / gpu.tokens_per_second)
         clock.after(delay + self._step_seconds, self._step)
 
     def _step(self) -> None:
@@ -157,11 +162,10 @@ def simulate(
     clock.run(seconds / 2)
     tokens, responses = delivered.tokens, delivered.responses
     clock.run(seconds)
-    step = max(gpu.step_seconds, gpu.max_batch_size / gpu.tokens_per_second)
     return Result(
         tokens=(delivered.tokens - tokens) / (seconds / 2),
         responses=(delivered.responses - responses) / (seconds / 2),
-        made=replicas * gpu.max_batch_size / step,
+        made=replicas * gpu.max_batch_size / gpu.step,
     )
 
 
