@@ -5,6 +5,7 @@ import re
 import grpc
 
 from aeolus_client.errors import (
+    ConnectionFailedError,
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -26,6 +27,8 @@ STAGE_DIED = re.compile(r"Stub process '[^']*' is not healthy")
 # stream by its text alone.
 INVALID_REQUEST = "invalid request: "
 UNKNOWN_MODEL = re.compile(r"unknown model: '[^']*' is not found")
+# What gRPC says where no connection came about (grpc/grpc, src/core/load_balancing/pick_first).
+NO_CONNECTION = "failed to connect to all addresses"
 NO_VERSION = "has no available versions"
 ENSEMBLE_PREFIX = re.compile(r"^in ensemble '[^']*', ")
 
@@ -41,6 +44,8 @@ def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceErro
             return InvalidRequestError(text)
         case grpc.StatusCode.NOT_FOUND:
             return ModelNotFoundError(text)
+        case grpc.StatusCode.UNAVAILABLE if text.startswith(NO_CONNECTION):
+            return ConnectionFailedError(f"Triton cannot be reached: {text}")
         case (
             grpc.StatusCode.UNAVAILABLE
             | grpc.StatusCode.CANCELLED
