@@ -87,9 +87,9 @@ def test_a_saved_chat_goes_on_and_its_last_question_can_be_asked_again(shim_url:
             saved = AsyncChat.from_json(client, chat.to_json())
             assert saved.messages == chat.messages
             assert saved.parameters == chat.parameters
-            question = saved.take_back()
-            assert question == QUESTIONS[1]
-            await saved.send(question)
+            last = saved.take_back()
+            assert last == QUESTIONS[1]
+            await saved.send(last)
             assert saved.messages == chat.messages
             assert f"## user\n\n{QUESTIONS[0]}\n" in chat.to_markdown()
             chat.clear()
