@@ -54,7 +54,7 @@ class AsyncChat:
             reply_tokens: room that the turns leave for a reply.
             parameters: of every reply, by the names of `GenerateParameters`.
         """
-        self._client = client
+        self.client = client
         self.model = model
         self.system = system
         self.parameters: dict[str, Any] = dict(parameters)
@@ -91,7 +91,7 @@ class AsyncChat:
         try:
             sent = await self._fitting(text)
             async with aclosing(
-                self._client.stream(sent, model=self.model, timeout=timeout, **self.parameters)
+                self.client.stream(sent, model=self.model, timeout=timeout, **self.parameters)
             ) as chunks:
                 async for last in chunks:
                     reply += last.text
@@ -156,7 +156,7 @@ class AsyncChat:
     async def _fitting(self, text: str) -> list[Message]:
         """Return the messages to send; moves `first_sent` where all are too many."""
         if self.context_length is None:
-            self.context_length = await self._client.context_length(self.model)
+            self.context_length = await self.client.context_length(self.model)
         if self.context_length is None or self._surely_fit(text):
             return self._sent(self.first_sent)
         # The first of the exchanges from which on all fit; the last is sent in any case.
@@ -181,7 +181,7 @@ class AsyncChat:
 
     async def _fits(self, first: int) -> bool:
         try:
-            tokens = await self._client.count_tokens(self._sent(first), model=self.model)
+            tokens = await self.client.count_tokens(self._sent(first), model=self.model)
         except InvalidRequestError:
             return False  # not even one more token; what else may be wrong the request will say
         return tokens <= self._room
