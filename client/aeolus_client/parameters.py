@@ -41,4 +41,7 @@ class GenerateParameters(TypedDict, total=False):
     sequence_bias: Sequence[Any] | dict[Any, float]
     logit_bias: dict[str, float]
     skip_special_tokens: bool
+    split_special_tokens: bool
+    add_generation_prompt: bool
+    continue_final_message: bool
     response_format: dict[str, Any]
