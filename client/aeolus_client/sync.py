@@ -4,8 +4,10 @@ import asyncio
 import threading
 import weakref
 from collections.abc import AsyncGenerator, Coroutine, Generator, Mapping, Sequence
+from contextlib import aclosing
+from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import Any, Generic, Self, TypeVar, Unpack
 
 from aeolus_client.backend import ModelInfo
 from aeolus_client.chat import REPLY_TOKENS, AsyncChat
@@ -15,6 +17,46 @@ from aeolus_client.parameters import GenerateParameters
 from aeolus_client.rest.backend import Prediction, ZephyrRoute
 
 T = TypeVar("T")
+
+
+class _End:
+    """What comes behind the last item."""
+
+
+class _Running(Generic[T]):
+    """A coroutine on an event loop in another thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]):
+        self._loop = loop
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        self._loop.call_soon_threadsafe(self._start)
+
+    def wait(self) -> T:
+        """Wait for its end; returns or raises what it does."""
+        self._ended.wait()
+        assert self._task is not None
+        return self._task.result()
+
+    def stop(self) -> None:
+        """Cancel it if it has not ended, and wait until it has; it may not have been started."""
+        if not self._ended.is_set():
+            self._loop.call_soon_threadsafe(self._cancel)
+            self._ended.wait()
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(lambda _: self._ended.set())
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:
+            self._coroutine.close()
+            self._ended.set()
 
 
 class Portal:
@@ -28,36 +70,34 @@ class Portal:
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine there to its end; Ctrl-C here cancels it and waits until it has ended."""
-        ended = threading.Event()
-        tasks: list[asyncio.Task[T]] = []
-
-        def start() -> None:
-            task = self._loop.create_task(coroutine)
-            task.add_done_callback(lambda _: ended.set())
-            tasks.append(task)
-
-        self._loop.call_soon_threadsafe(start)
+        running = _Running(self._loop, coroutine)
         try:
-            ended.wait()
+            running.start()
+            return running.wait()
         except BaseException:
-            self._loop.call_soon_threadsafe(lambda: tasks[0].cancel())
-            ended.wait()
+            running.stop()
             raise
-        return tasks[0].result()
 
     def iterate(self, items: AsyncGenerator[T, None]) -> Generator[T, None, None]:
         """Yield what an asynchronous generator does; closing this one closes it."""
+        queue: SimpleQueue[T | _End] = SimpleQueue()
 
-        async def following() -> tuple[T] | None:
-            async for item in items:
-                return (item,)
-            return None
+        async def read() -> None:
+            try:
+                async with aclosing(items):
+                    async for item in items:
+                        queue.put(item)
+            finally:
+                queue.put(_End())
 
+        running = _Running(self._loop, read())
         try:
-            while (found := self.call(following())) is not None:
-                yield found[0]
+            running.start()
+            while not isinstance(item := queue.get(), _End):
+                yield item
+            running.wait()
         finally:
-            self.call(items.aclose())
+            running.stop()
 
     def close(self) -> None:
         """End the thread."""

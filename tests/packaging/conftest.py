@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOT_COPIED = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__", "tests")
+NOT_COPIED = shutil.ignore_patterns(
+    *(".git", ".venv", ".run", ".*_cache", ".hypothesis"),
+    *("build", "*.egg-info", "__pycache__", "tests"),
+)
 
 
 @pytest.fixture(scope="session")

@@ -34,8 +34,9 @@ def run(arguments: list[str], extensions: dict[str, Extension]) -> int:
     )
     for name, command in COMMANDS.items():
         app.command(name)(command)
-    for name, extension in extensions.items():
-        _add(app, name, extension)
+    if arguments[:1] not in [[name] for name in COMMANDS]:
+        for name, extension in extensions.items():
+            _add(app, name, extension)
     try:
         app(arguments)
     except SystemExit as end:

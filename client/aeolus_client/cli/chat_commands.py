@@ -86,7 +86,8 @@ class ChatCommands:
             terminal.console.print(json.dumps(parameters, ensure_ascii=False), markup=False)
             return
         name, _, text = rest.replace("=", " ", 1).partition(" ")
-        _check_name(name)
+        if name not in PARAMETERS and (near := get_close_matches(name, PARAMETERS, n=1)):
+            terminal.note(f"{name} may be unknown to the server; did you mean {near[0]}?")
         parameters[name] = _value(_needed(text.strip(), f"{name} VALUE"))
 
     def _unset(self, rest: str) -> None:
@@ -143,13 +144,6 @@ def _needed(rest: str, what: str) -> str:
     if not rest:
         raise CommandError(f"give {what}")
     return rest
-
-
-def _check_name(name: str) -> None:
-    if name not in PARAMETERS:
-        near = get_close_matches(name, PARAMETERS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PARAMETERS)}"
-        raise CommandError(f"{name} is no parameter; {hint}")
 
 
 def _value(text: str) -> Any:
