@@ -98,6 +98,9 @@ class Parameters(BaseModel):
     no_repeat_ngram_size: int | None = None
     return_full_text: bool | None = None
     skip_special_tokens: bool | None = None
+    split_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
 
     def is_streamed(self, api: PredictApi) -> bool:
         """Whether the reply is streamed."""
