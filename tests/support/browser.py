@@ -10,7 +10,15 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Download, Locator, Page, Route, expect, sync_playwright
+from playwright.sync_api import (
+    BrowserContext,
+    Download,
+    Locator,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -183,16 +191,17 @@ class ChatPage:
     def download(self, command: str) -> Download:
         """Choose a command of the menu that makes a file."""
         with self.page.expect_download() as download:
-            self._command(command)
+            self.command(command)
         return download.value
 
     def upload(self, command: str, path: Path) -> None:
         """Choose a command of the menu that reads a file."""
         with self.page.expect_file_chooser() as chooser:
-            self._command(command)
+            self.command(command)
         chooser.value.set_files(path)
 
-    def _command(self, name: str) -> None:
+    def command(self, name: str) -> None:
+        """Choose a command of the menu."""
         self.page.get_by_role("button", name="More", exact=True).click()
         self.page.get_by_role("menuitem", name=name).click()
 

@@ -34,7 +34,8 @@ class Files:
 
     def add_import(self) -> None:
         """Add the menu item that reads a file; the browser opens files for a click only."""
-        ui.menu_item("Import JSON …").on("click", self._import, js_handler=READ_A_FILE)
+        item = ui.menu_item("Import JSON …").props("role=menuitem")
+        item.on("click", self._import, js_handler=READ_A_FILE)
 
     def _export_json(self) -> None:
         ui.download.content(to_json(self._session), "conversation.json", "application/json")

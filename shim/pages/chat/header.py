@@ -46,14 +46,16 @@ class Header:
             ui.space()
             self._meter = ContextMeter(session)
             icon_button("edit_square", "New conversation", conversation.clear, "new")
-            icon_button("insights", "Engine", engine.toggle, "engine")
-            self._theme = icon_button("", "", self._change_theme)
+            icon_button("insights", "Engine", engine.toggle, "engine").classes("wide-only")
+            self._theme = icon_button("", "", self._change_theme).classes("wide-only")
             with icon_button("more_vert", "More"), ui.menu().props("auto-close"):
                 for text, action in dialogs.commands.items():
-                    ui.menu_item(text, action)
+                    ui.menu_item(text, action).props("role=menuitem")
+                for text, action in (("Engine", engine.toggle), ("Theme", self._change_theme)):
+                    ui.menu_item(text, action).props("role=menuitem").classes("narrow-only")
                 ui.separator()
                 for text, action in files.commands.items():
-                    ui.menu_item(text, action)
+                    ui.menu_item(text, action).props("role=menuitem")
                 files.add_import()
         self._show_theme()
 

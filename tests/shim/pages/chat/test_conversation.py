@@ -61,7 +61,7 @@ def test_a_tab_that_is_loaded_again_goes_on_and_a_closed_one_stops_the_engine(
     expect(chat.stop_button).to_be_visible()
     assert active_requests(triton) == 1
     chat.page.close()
-    wait_for_active_requests(triton, 0, seconds=15)
+    wait_for_active_requests(triton, 0, seconds=30)
 
 
 def test_the_conversation_is_remembered_regenerated_and_edited(chat: ChatPage) -> None:

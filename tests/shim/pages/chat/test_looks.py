@@ -31,7 +31,7 @@ def test_the_page_is_usable_on_a_phone_and_in_the_dark(
 ) -> None:
     chat.page.set_viewport_size({"width": 390, "height": 780})
     chat.ask("What is a zephyr?")
-    chat.page.get_by_role("button", name="Theme: as the system").click()
+    chat.command("Theme")
     expect(chat.page.locator("body.body--dark")).to_be_visible()
     width = chat.page.evaluate("document.documentElement.scrollWidth")
     assert width <= 390
