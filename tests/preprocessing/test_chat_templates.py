@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from aeolus_contract.failures import InvalidRequestError
 from catalog import load_catalog
-from preprocessing.errors import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
 from support.chat_templates import CHAT_TEMPLATES
 from support.preparing import prepare

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.tokenizer import Tokenizer, TokenizerError

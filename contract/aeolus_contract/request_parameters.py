@@ -1,0 +1,140 @@
+"""The request parameters: what Triton hands to every step unchanged.
+
+They carry what the step behind the decoupled engine must know, to which no tensor from before the
+engine can be connected. Lists travel as JSON text: Triton knows strings, integers and booleans.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from aeolus_contract.failures import InvalidRequestError
+
+MAX_STOP_STRINGS = 64
+MAX_END_IDS = 64
+MAX_UNKNOWN_NAMES = 1000
+WireValue = str | bool | int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestParameters:
+    """All of them; `None` or false where the request does not say."""
+
+    stop: tuple[str, ...] = ()
+    """Texts that end the reply and are cut from it."""
+    end_ids: tuple[int, ...] | None = None
+    """Token ids that end the reply and do not show, instead of the checkpoint's."""
+    skip_special_tokens: bool | None = None
+    return_output_ids: bool = False
+    prompt_in_output: bool = False
+    """Whether a whole reply repeats the prompt, in which no stop string is looked for."""
+    max_tokens: int | None = None
+    """Tokens at which a stream is over, the engine saying no more."""
+
+    def to_wire(self) -> dict[str, WireValue]:
+        """Return Triton's request parameters; what does not differ from the default is left out."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {
+            name: json.dumps(value) if isinstance(value, tuple) else value
+            for name, (value, default) in values.items()
+            if value != default
+        }
+
+
+KNOWN = frozenset(each.name for each in fields(RequestParameters))
+
+
+def read_request_parameters(text: str) -> RequestParameters:
+    """Read `InferenceRequest.parameters()` of the Python backend, a JSON object or nothing.
+
+    Unknown names are skipped.
+
+    Raises:
+        InvalidRequestError: one of the known ones has a wrong value.
+    """
+    values = _object(text)
+    return RequestParameters(
+        stop=_stop(values),
+        end_ids=_end_ids(values),
+        skip_special_tokens=_boolean(values, "skip_special_tokens"),
+        return_output_ids=bool(_boolean(values, "return_output_ids")),
+        prompt_in_output=bool(_boolean(values, "prompt_in_output")),
+        max_tokens=_integer(values, "max_tokens"),
+    )
+
+
+class UnknownParameters:
+    """Reports parameters that nobody reads, each name once: most are misspelt tensors."""
+
+    def __init__(self, warn: Callable[[str], None]):
+        """Report to `warn`."""
+        self._warn = warn
+        self._reported: set[str] = set()
+
+    def check(self, text: str) -> None:
+        """Warn of the unknown names in a request's parameters, but for Triton's own."""
+        for name in _object(text).keys() - KNOWN - self._reported:
+            if not name.startswith("triton_") and len(self._reported) < MAX_UNKNOWN_NAMES:
+                self._reported.add(name)
+                self._warn(
+                    f"request parameter {name!r} is not known and has no effect; if a tensor was "
+                    "meant, its name is misspelt"
+                )
+
+
+def _object(text: str) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(text) if text else {}
+    return values
+
+
+def _boolean(values: dict[str, Any], name: str) -> bool | None:
+    value = values.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise InvalidRequestError(f"{name} is {value!r}; it must be a boolean")
+
+
+def _integer(values: dict[str, Any], name: str) -> int | None:
+    value = values.get(name)
+    if value is None or type(value) is int:
+        return value
+    raise InvalidRequestError(f"{name} is {value!r}; it must be an integer")
+
+
+def _stop(values: dict[str, Any]) -> tuple[str, ...]:
+    strings = _list(values, "stop", '["\\n\\n", "User:"]')
+    if not all(isinstance(each, str) for each in strings):
+        raise InvalidRequestError("stop must be a JSON list of strings")
+    if len(strings) > MAX_STOP_STRINGS:
+        raise InvalidRequestError(
+            f"stop has {len(strings)} strings; send {MAX_STOP_STRINGS} or fewer"
+        )
+    return tuple(each for each in strings if each)
+
+
+def _end_ids(values: dict[str, Any]) -> tuple[int, ...] | None:
+    if "end_ids" not in values:
+        return None
+    ids = _list(values, "end_ids", "[2, 32000]")
+    if not all(type(each) is int for each in ids):
+        raise InvalidRequestError("end_ids must be a JSON list of token ids")
+    distinct = tuple(dict.fromkeys(ids))
+    if len(distinct) > MAX_END_IDS:
+        raise InvalidRequestError(
+            f"end_ids has {len(distinct)} token ids; send {MAX_END_IDS} or fewer"
+        )
+    return distinct
+
+
+def _list(values: dict[str, Any], name: str, example: str) -> list[Any]:
+    value = values.get(name, "[]")
+    try:
+        content = json.loads(value)
+    except (TypeError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, list):
+        raise InvalidRequestError(
+            f"{name} is {value!r}; as a request parameter it must be a JSON list, such as {example}"
+        )
+    return content
