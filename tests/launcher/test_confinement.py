@@ -41,7 +41,7 @@ def can(command: str) -> bool:
         pytest.param(
             AS_ANY_USER,
             marks=pytest.mark.skipif(
-                not can(f"{AS_ANY_USER} {sys.executable} {ROOT}/launcher/ports.py"),
+                not can(f"{AS_ANY_USER} sh -c '{sys.executable} {ROOT}/launcher/ports.py'"),
                 reason="needs setpriv, and a Python and a checkout that every user may use",
             ),
             id="any user",
