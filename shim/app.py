@@ -29,6 +29,7 @@ from shim.observation.metrics import Metrics
 from shim.observation.middleware import Observation
 from shim.observation.tracing import Tracing
 from shim.pages import welcome
+from shim.pages.api import mount_api_page
 from shim.settings import Settings
 
 READABLE_HEADERS = [
@@ -38,6 +39,8 @@ READABLE_HEADERS = [
     "x-usage-completion-tokens",
     "x-usage-prompt-tokens",
 ]
+QUIET_ROUTES = (*health.LIVE, *health.READY, "/metrics", "/v1/models/{model}", "none")
+"""What monitors ask every few seconds; "none" is a path that does not exist."""
 
 
 class State(TypedDict):
@@ -61,10 +64,14 @@ class App(FastAPI):
         self._tracing = Tracing(settings.otlp_endpoint)
         super().__init__(
             title="Aeolus",
+            version=health.VERSION,
             description="Language models on Triton, behind the predict APIs their users call "
             "already.",
+            docs_url=None,
+            redoc_url=None,
             lifespan=App._lifespan,
         )
+        mount_api_page(self)
         for room in (welcome, gpu_stats, exposition):
             self.include_router(room.router)
         self.include_router(predict.router, responses=error_responses("truss"))
@@ -100,7 +107,9 @@ class App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Observe all of it, the replies to unexpected errors included."""
-        return Observation(super().build_middleware_stack(), self._metrics, self._tracing.tracer)
+        return Observation(
+            super().build_middleware_stack(), self._metrics, self._tracing.tracer, QUIET_ROUTES
+        )
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[State]:
