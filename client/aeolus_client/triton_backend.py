@@ -1,5 +1,6 @@
 """A Triton by gRPC, behind the same interface as a service by REST."""
 
+import json
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -7,24 +8,19 @@ from aeolus_client.backend import ModelInfo, TextRequest
 from aeolus_client.errors import InvalidRequestError
 from aeolus_client.generation import Completion, GenerationRequest, TextChunk
 from aeolus_client.triton import TritonClient, gather
+from aeolus_contract.parameters import sampling_parameters
 
 DEFAULT_MODEL = "ensemble"
 DEFAULT_MAX_TOKENS = 512
-SAMPLING = ("temperature", "top_k", "top_p", "seed")
-FIELDS = {
-    "max_length": "max_length",
-    "min_new_tokens": "min_tokens",
-    "min_length": "min_total_length",
-    "num_beams": "beam_width",
-    "length_penalty": "length_penalty",
-    "repetition_penalty": "repetition_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "skip_special_tokens": "skip_special_tokens",
-    **{name: name for name in SAMPLING},
+SAMPLING = {
+    row.generate.name: row for row in sampling_parameters().values() if row.generate is not None
 }
-"""The field of GenerationRequest that has the value of a parameter as it is."""
+"""The rows of the contract's table by Hugging Face's name."""
+AS_THEY_ARE = (
+    *("add_generation_prompt", "continue_final_message", "max_length"),
+    *("skip_special_tokens", "split_special_tokens"),
+)
+"""Fields of GenerationRequest under Hugging Face's name."""
 
 
 class TritonBackend:
@@ -87,11 +83,13 @@ def generation_request(request: TextRequest, *, stream: bool = False) -> Generat
     if bias := given.pop("logit_bias", None):
         fields["embedding_bias"] = {int(token): float(value) for token, value in bias.items()}
     for name, value in given.items():
-        if name not in FIELDS:
+        if name in AS_THEY_ARE:
+            fields[name] = value
+        elif name in SAMPLING:
+            fields |= _sampling_value(name, value, greedy)
+        else:
             raise InvalidRequestError(f"{name}: Triton has no tensor for it; ask a service by REST")
-        fields[FIELDS[name]] = value
     if greedy:
-        fields = {name: value for name, value in fields.items() if name not in SAMPLING}
         fields["top_k"] = 1
     return GenerationRequest(
         max_tokens=DEFAULT_MAX_TOKENS if max_tokens is None else max_tokens,
@@ -100,3 +98,12 @@ def generation_request(request: TextRequest, *, stream: bool = False) -> Generat
         stream=stream,
         **fields,
     )
+
+
+def _sampling_value(name: str, value: Any, greedy: bool) -> dict[str, Any]:
+    """Return the field that a value becomes, if it means something to a greedy request."""
+    row = SAMPLING[name]
+    assert row.generate is not None
+    if greedy and row.generate.when == "sampling":
+        return {}
+    return {row.name: row.generate.encoding.get(json.dumps(value), value)}
