@@ -106,14 +106,14 @@ def test_the_wheels_serve_from_any_directory(wheels: dict[str, Path], tmp_path: 
     directory = tmp_path / "elsewhere"
     directory.mkdir()
     command = [
-        *(environment.bin / "aeolus", "serve", "--port", str(port)),
+        *(str(environment.bin / "aeolus"), "serve", "--port", str(port)),
         *("--triton-grpc-port", str(ports.grpc), "--triton-http-port", str(ports.http)),
         *("--triton-metrics-port", str(ports.metrics)),
     ]
     with subprocess.Popen(command, cwd=directory, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            lines = []
+            lines: list[str] = []
             while not (lines and lines[-1].startswith("ready: ")):
                 lines.append(process.stdout.readline())
                 assert lines[-1], "".join(lines)

@@ -242,7 +242,8 @@ def test_bench_measures_what_it_was_asked_to(
 ) -> None:
     plot = tmp_path / "plot.svg"
     shown = output(
-        *(capsys, "bench", "--url", url, "-n", "6", *more, "--prompt-tokens", "60:80"),
+        capsys,
+        *("bench", "--url", url, "-n", "6", *more, "--prompt-tokens", "60:80"),
         *("--output-tokens", "5", "--warm-up", "1", "--plot", str(plot), "--json"),
         *("--slo-end-to-end", "600000", *GREEDY),
     )
