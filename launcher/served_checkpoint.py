@@ -7,8 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from build_engines.checkpoint.engine_config import TENSORRT_LLM_ARCHITECTURES
-from build_engines.checkpoint.trtllm_config import TrtllmConfigError, parse_trtllm_config
+from build_engines.checkpoint.trtllm_config import (
+    TENSORRT_LLM_ARCHITECTURES,
+    TrtllmConfigError,
+    is_trtllm_config,
+    parse_trtllm_config,
+)
 from build_engines.repository import RepositoryError
 from catalog import ModelEntry
 
@@ -66,7 +70,7 @@ def read_served_checkpoint(
             f"{checkpoint}: quantized by {method}, which the reference engine does not read; give"
             " the checkpoint that it was made from"
         )
-    if isinstance(content, dict) and "mapping" in content:
+    if is_trtllm_config(content):
         return _converted(model, checkpoint, content, tensor_parallel_size, tokenizer)
     try:
         fields = HuggingFaceFields.model_validate(content)

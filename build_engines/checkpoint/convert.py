@@ -21,7 +21,7 @@ from build_engines.checkpoint.partial_directory import ConversionError, partial_
 from build_engines.checkpoint.rank_files import Progress, write_rank_files
 from build_engines.checkpoint.safetensors_file import DTYPES, FileDigest
 from build_engines.checkpoint.translation import translate
-from build_engines.checkpoint.trtllm_config import CONFIG_NAME, Dtype, GptConfig, LlamaConfig
+from build_engines.checkpoint.trtllm_config import CONFIG_NAME, Dtype, TrtllmConfig
 from catalog import ModelEntry
 from catalog.schema import Quantization
 
@@ -91,9 +91,7 @@ def convert(
     return manifest
 
 
-def plan_conversion(
-    checkpoint: Path, conversion: Conversion
-) -> tuple[LlamaConfig | GptConfig, Layout]:
+def plan_conversion(checkpoint: Path, conversion: Conversion) -> tuple[TrtllmConfig, Layout]:
     """The config.json and the tensors that a conversion will write; reads config.json alone.
 
     Raises:

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from build_engines.checkpoint.engine_config import EngineConfig, EngineError, PretrainedConfig
+from build_engines.checkpoint.engine_config import EngineConfig, EngineError
 from build_engines.checkpoint.huggingface_config import read_huggingface_config
 from build_engines.checkpoint.partial_directory import partial_directory
+from build_engines.checkpoint.trtllm_config import TrtllmConfig
 from build_engines.plan.capacity import make_plan
 from build_engines.tensorrt_llm.command import (
     MODELOPT_EXPORT,
@@ -62,7 +63,7 @@ def export_fp8(
     output: Path,
     report: Report,
     script: Path = MODELOPT_EXPORT,
-) -> PretrainedConfig:
+) -> TrtllmConfig:
     """Calibrate a Hugging Face checkpoint with NVIDIA ModelOpt and export it for trtllm-build.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from build_engines.checkpoint.engine_config import TENSORRT_LLM_ARCHITECTURES
+from build_engines.checkpoint.trtllm_config import TENSORRT_LLM_ARCHITECTURES
 from catalog import EnginePlan, ModelEntry
 
 TRTLLM_BUILD = "trtllm-build"
@@ -56,7 +56,8 @@ def trtllm_build_command(
 def _precision_flags(plan: EnginePlan) -> dict[str, str]:
     if plan.quantization == "fp8":
         # TensorRT's own FP8 matrix multiplications are faster than the plugin's.
-        return {"gemm_plugin": "disable", "use_fp8_context_fmha": "enable"}
+        context = "enable" if plan.kv_cache_dtype == "fp8" else "disable"
+        return {"gemm_plugin": "disable", "use_fp8_context_fmha": context}
     if plan.quantization == "none":
         return {"gemm_plugin": "auto"}
     # The fused MLP knows 16-bit and FP8 weights only.

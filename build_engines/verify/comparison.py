@@ -9,8 +9,7 @@ import torch
 
 from build_engines.checkpoint.layout import plan_layout
 from build_engines.checkpoint.trtllm_config import (
-    GptConfig,
-    LlamaConfig,
+    TrtllmConfig,
     TrtllmConfigError,
     read_trtllm_config,
 )
@@ -104,7 +103,7 @@ def verify_against(
     )
 
 
-def _layers_that_fit(config: LlamaConfig | GptConfig) -> int:
+def _layers_that_fit(config: TrtllmConfig) -> int:
     """Layers of the source that fit in memory as float32, beside its embeddings."""
     sizes = {"top": 0, "layer": 0}
     for name, shape in plan_layout(config).shapes.items():
@@ -124,7 +123,7 @@ def _layers_that_fit(config: LlamaConfig | GptConfig) -> int:
     return num_layers
 
 
-def _load_source(checkpoint: Path, config: LlamaConfig | GptConfig, num_layers: int) -> Any:
+def _load_source(checkpoint: Path, config: TrtllmConfig, num_layers: int) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:

@@ -50,7 +50,7 @@ print("Total time of building all engines: 00:00:00")
 """
 
 MODELOPT_EXPORT = """
-import json, math, pathlib, sys
+import json, math, pathlib, struct, sys
 from build_engines.checkpoint.convert import plan_conversion
 from build_engines.checkpoint.layout import plan_layout
 from build_engines.checkpoint.manifest import Conversion
@@ -73,15 +73,18 @@ for name, shape in plan_layout(parse_trtllm_config(config)).shapes.items():
     if quantized:
         for scale in ("weights_scaling_factor", "activation_scaling_factor"):
             tensors[name.removesuffix("weight") + scale] = ("F32", (1,))
-header, offset = {}, 0
+    if "qkv" in name:
+        tensors[name.replace("qkv.weight", "kv_cache_scaling_factor")] = ("F32", (1,))
+header, offset, content = {}, 0, b""
 for name, (dtype, shape) in tensors.items():
     end = offset + math.prod(shape) * {"F8_E4M3": 1, "BF16": 2, "F32": 4}[dtype]
     header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}
+    content += struct.pack("<f", 1.0) if dtype == "F32" else bytes(end - offset)
     offset = end
 text = json.dumps(header).encode()
 for rank in range(conversion.tp_size):
-    content = len(text).to_bytes(8, "little") + text + bytes(offset)
-    (output / f"rank{rank}.safetensors").write_bytes(content)
+    data = len(text).to_bytes(8, "little") + text + content
+    (output / f"rank{rank}.safetensors").write_bytes(data)
 """
 
 
