@@ -12,19 +12,23 @@ from build_engines.documentation import DOCUMENT, render_document
 from build_engines.options import engine_of, model_of, parse
 from build_engines.plan.capacity import PlanError, make_plan
 from build_engines.plan.report import render
+from build_engines.quantize.packages import ModelOptError
+from build_engines.quantize.run import CALIBRATION, quantize
 from build_engines.repository import RepositoryError
 from build_engines.tensorrt_llm.assemble import assemble_tensorrtllm
-from build_engines.tensorrt_llm.build import build_engine, export_fp8
+from build_engines.tensorrt_llm.build import build_engine
 from build_engines.tensorrt_llm.preflight import PreflightError
 from build_engines.tensorrt_llm.tool import ToolError
 from build_engines.verify.directory import VerificationError, verify
 from catalog import CatalogError
+from catalog.schema import CALIBRATED
 
 ERRORS = (
     CatalogError,
     CheckpointError,
     ConversionError,
     EngineError,
+    ModelOptError,
     PlanError,
     PreflightError,
     RepositoryError,
@@ -69,8 +73,15 @@ def _fetch(options: argparse.Namespace) -> int:
 
 def _convert(options: argparse.Namespace) -> int:
     model, engine = model_of(options), engine_of(options)
-    if engine.quantization == "fp8":
-        export_fp8(model, engine, options.checkpoint, options.output, report=_report)
+    if engine.quantization in CALIBRATED:
+        quantize(
+            model,
+            engine,
+            options.checkpoint,
+            options.output,
+            report=_report,
+            calibration=options.calibration or CALIBRATION,
+        )
     else:
         convert(
             model,

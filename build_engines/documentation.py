@@ -4,7 +4,7 @@ from pathlib import Path
 
 from build_engines.plan.capacity import CapacityPlan, describe, make_plan
 from build_engines.plan.gpus import GIB
-from build_engines.tensorrt_llm.command import modelopt_export_command, trtllm_build_command
+from build_engines.tensorrt_llm.command import trtllm_build_command
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry, load_catalog
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "engine-builds.md"
@@ -66,15 +66,12 @@ def _build(model: ModelEntry, plan: EnginePlan) -> str:
     source = Path("checkpoints", model.name)
     name = f"{model.name}-{plan.gpu.lower()}-tp{plan.tp_size}-{plan.quantization}"
     checkpoint, engine = Path("converted", name), Path("engines", name)
-    if plan.quantization == "fp8":
-        convert = modelopt_export_command(plan, source, checkpoint)
-    else:
-        convert = [
-            *("python3", "-m", "build_engines", "convert", model.name),
-            *("--checkpoint", str(source), "--output", str(checkpoint)),
-            *("--tp", str(plan.tp_size), "--dtype", plan.dtype),
-            *("--quantization", plan.quantization),
-        ]
+    convert = [
+        *("python3", "-m", "build_engines", "convert", model.name),
+        *("--checkpoint", str(source), "--output", str(checkpoint)),
+        *("--gpu", plan.gpu, "--tp", str(plan.tp_size), "--dtype", plan.dtype),
+        *("--quantization", plan.quantization, "--kv-cache-dtype", plan.kv_cache_dtype),
+    ]
     build = trtllm_build_command(model, plan, checkpoint, engine, workers=plan.tp_size)
     return "\n".join(
         [f"### {describe(plan)}", "", "```sh", _shell(convert), _shell(build), "```", ""]

@@ -30,6 +30,12 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     convert = _command(commands, "convert", "make the TensorRT-LLM checkpoint, a file a rank")
     _add_paths(convert, checkpoint="Hugging Face checkpoint directory", output="directory to make")
     _add_allow_pickle(convert)
+    convert.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="text for fp8 and int4_awq, like what the model will see; by default a few pages",
+    )
     _add_engine_options(convert)
 
     build = _command(commands, "build", "run trtllm-build; needs the GPU and TensorRT-LLM")

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 Architecture = Literal["LlamaForCausalLM", "MistralForCausalLM", "StableLmForCausalLM"]
 EngineDtype = Literal["float16", "bfloat16"]
 Quantization = Literal["none", "int8", "int4", "fp8", "int4_awq"]
+CALIBRATED: tuple[Quantization, ...] = ("fp8", "int4_awq")
+"""What NVIDIA ModelOpt makes of a checkpoint; trtllm-build itself makes the others."""
 KVCacheDtype = Literal["auto", "fp8"]
 GpuName = Literal["A10G", "A100-40", "A100-80", "H100", "H200"]
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -94,6 +96,12 @@ class EnginePlan(_Table):
     max_seq_len: Annotated[int, Field(ge=2)]
     """Tokens of prompt and reply together."""
     max_num_tokens: PositiveInt
+
+    @model_validator(mode="after")
+    def _cache_is_calibrated(self) -> Self:
+        if self.kv_cache_dtype == "fp8" and self.quantization not in CALIBRATED:
+            raise ValueError(f"kv_cache_dtype fp8 comes with {' or '.join(CALIBRATED)} only")
+        return self
 
     @property
     def max_input_len(self) -> int:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from build_engines.checkpoint.trtllm_config import CONFIG_NAME, PretrainedConfig
+from build_engines.checkpoint.forms import CONFIG_NAME
+from build_engines.checkpoint.trtllm_config import PretrainedConfig
 from catalog import field_problems
 
 

@@ -22,12 +22,11 @@ from pydantic import (
     model_validator,
 )
 
+from build_engines.checkpoint.forms import CONFIG_NAME
 from build_engines.checkpoint.quantization import ClosedTable, Quantization
 from build_engines.checkpoint.rotary import WIDTH_MULTIPLE
 from catalog import Shape, field_problems
 from catalog.schema import Architecture
-
-CONFIG_NAME = "config.json"
 
 TENSORRT_LLM_ARCHITECTURES: dict[Architecture, str] = {
     "LlamaForCausalLM": "LlamaForCausalLM",
@@ -199,11 +198,6 @@ TrtllmConfig = LlamaConfig | GptConfig
 _ADAPTER: TypeAdapter[TrtllmConfig] = TypeAdapter(
     Annotated[TrtllmConfig, Field(discriminator="architecture")]
 )
-
-
-def is_trtllm_config(content: object) -> bool:
-    """Whether a config.json is TensorRT-LLM's: only that says how the ranks share the model."""
-    return isinstance(content, dict) and "mapping" in content
 
 
 def parse_trtllm_config(content: dict[str, Any]) -> TrtllmConfig:

@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from build_engines.plan import memory
 from build_engines.plan.gpus import GIB, GPUS
-from catalog import EnginePlan, ModelEntry
-from catalog.schema import EngineDtype, GpuName, KVCacheDtype, Quantization
+from catalog import EnginePlan, ModelEntry, Shape
+from catalog.schema import CALIBRATED, EngineDtype, GpuName, KVCacheDtype, Quantization
 
 TYPICAL_REQUEST_TOKENS = 1000
 """Prompt and reply of the request that concurrency is counted in."""
 MAX_SUGGESTIONS = 6
 MIN_CONTEXT = 2
 TP_SIZES = (1, 2, 4, 8)
-CALIBRATED: tuple[Quantization, ...] = ("fp8", "int4_awq")
-"""What NVIDIA ModelOpt makes of a checkpoint; trtllm-build itself makes the others."""
 AWQ_GROUP_SIZE = 128
 AWQ_VOCABULARY_MULTIPLE = 64
 
@@ -97,9 +95,10 @@ def choose_engine(
         kv_cache_dtype: instead of the plan's.
 
     Raises:
-        PlanError: `context` leaves no room for a prompt and a new token.
+        PlanError: `context` leaves no room for a prompt and a new token, or an FP8 KV cache goes
+            with weights that are not calibrated.
     """
-    wanted = {
+    wanted: dict[str, Any] = {
         "gpu": gpu or model.engine.gpu,
         "tp_size": tp_size or model.engine.tp_size,
         "quantization": quantization or model.engine.quantization,
@@ -107,6 +106,8 @@ def choose_engine(
     known = (plan for plan in model.engine_plans if plan.model_dump(include=set(wanted)) == wanted)
     usual = {"kv_cache_dtype": usual_kv_cache_dtype(wanted["quantization"])}
     plan = next(known, model.engine.model_copy(update=wanted | usual))
+    if kv_cache_dtype == "fp8" and plan.quantization not in CALIBRATED:
+        raise PlanError(f"an FP8 KV cache comes with weights in {' or '.join(CALIBRATED)} only")
     if kv_cache_dtype is not None:
         plan = plan.model_copy(update={"kv_cache_dtype": kv_cache_dtype})
     if dtype is not None:
@@ -184,11 +185,8 @@ def _objection(model: ModelEntry, engine: EnginePlan) -> str | None:
         return f"NVIDIA ModelOpt cannot export a {model.architecture} in {engine.quantization}"
     if engine.quantization == "int4_awq" and (reason := _awq_objection(shape, tp_size)):
         return reason
-    if engine.kv_cache_dtype == "fp8":
-        if engine.quantization not in CALIBRATED:
-            return f"an FP8 KV cache comes with weights in {' or '.join(CALIBRATED)} only"
-        if not GPUS[engine.gpu].fp8:
-            return f"an {engine.gpu} has no FP8 for the KV cache"
+    if engine.kv_cache_dtype == "fp8" and not GPUS[engine.gpu].fp8:
+        return f"an {engine.gpu} has no FP8 for the KV cache"
     plan = measure(model, engine)
     if plan.kv_tokens < engine.max_seq_len:
         fixed = plan.rank_weight_bytes + plan.rank_activation_bytes + plan.reserved_bytes

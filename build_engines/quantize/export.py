@@ -7,7 +7,7 @@ asking for a GPU.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import modelopt.torch.quantization as mtq
 import torch
 from modelopt.torch.export import export_tensorrt_llm_checkpoint
+from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from build_engines.checkpoint.huggingface_config import read_huggingface_config
@@ -91,11 +92,17 @@ def _load(source: Path, dtype: torch.dtype) -> Any:
 
 
 def _calibration_loop(source: Path, calibration: Calibration) -> Callable[[Any], None]:
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
-    rows = cut(tokenizer(calibration.text).input_ids, calibration.rows, calibration.tokens)
+    encode = _tokenizer(source)
+    # Every row begins as a prompt does: the first token has the largest activations of all.
+    beginning = encode("", True)[:1]
+    token_ids = encode(calibration.text, False)
+    rows = [
+        beginning + row
+        for row in cut(token_ids, calibration.rows, calibration.tokens - len(beginning))
+    ]
 
     def run(model: Any) -> None:
-        with torch.inference_mode():
+        with torch.no_grad():
             for number, row in enumerate(rows, start=1):
                 print(f"calibrating: {number} of {len(rows)} rows", flush=True)
                 model(torch.tensor([row], device=model.device))
@@ -103,7 +110,17 @@ def _calibration_loop(source: Path, calibration: Calibration) -> Callable[[Any],
     return run
 
 
-def cut(token_ids: Sequence[int], rows: int, tokens: int) -> list[Sequence[int]]:
+def _tokenizer(source: Path) -> Callable[[str, bool], list[int]]:
+    """Return what encodes a text, with special tokens or without."""
+    if (source / "tokenizer.json").is_file():
+        # transformers 4 does not know the classes that 5 writes into tokenizer_config.json.
+        fast = Tokenizer.from_file(str(source / "tokenizer.json"))
+        return lambda text, special: list(fast.encode(text, add_special_tokens=special).ids)
+    slow = AutoTokenizer.from_pretrained(source, local_files_only=True)
+    return lambda text, special: list(slow(text, add_special_tokens=special).input_ids)
+
+
+def cut(token_ids: list[int], rows: int, tokens: int) -> list[list[int]]:
     """Cut a text's tokens into rows; what does not fill one is left out, unless there is no other.
 
     Returns:

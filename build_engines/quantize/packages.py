@@ -14,7 +14,7 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 ROOT = Path(__file__).parents[2]
-OVERLAY = ROOT / ".run" / "modelopt"
+OVERLAY = Path(".run", "modelopt")
 """Where `make modelopt` puts the packages."""
 MODELOPT_VERSION = "0.37"
 """The releases that TensorRT-LLM's pinned one asks for: nvidia-modelopt ~= 0.37.0."""
@@ -38,7 +38,7 @@ def python_path(overlay: Path = OVERLAY) -> list[str]:
                 "NVIDIA ModelOpt is not there; run this in the tritonserver container that has "
                 "TensorRT-LLM, or install it with `make modelopt`"
             ) from None
-        return [str(overlay), str(ROOT)]
+        return [str(overlay.absolute()), str(ROOT)]
     if not found.startswith(f"{MODELOPT_VERSION}."):
         raise ModelOptError(
             f"NVIDIA ModelOpt is {found}, but TensorRT-LLM's release needs {MODELOPT_VERSION}; "

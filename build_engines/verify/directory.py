@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build_engines.checkpoint.engine_config import EngineError, read_engine
+from build_engines.checkpoint.forms import CONFIG_NAME, is_trtllm_config
 from build_engines.checkpoint.layout import plan_layout
 from build_engines.checkpoint.manifest import MANIFEST_NAME, Manifest, ManifestError, digest
 from build_engines.checkpoint.rank_files import Progress, rank_file
 from build_engines.checkpoint.safetensors_file import SafetensorsError
-from build_engines.checkpoint.trtllm_config import (
-    CONFIG_NAME,
-    TrtllmConfigError,
-    read_trtllm_config,
-)
+from build_engines.checkpoint.trtllm_config import TrtllmConfigError, read_trtllm_config
 from build_engines.verify.tensors import expected_tensors, tensor_problems
 from catalog.schema import TENSORRT_LLM_VERSION
 
@@ -70,6 +67,10 @@ def verify(directory: Path, progress: Progress | None = None) -> Verification:
     except ValueError as error:
         raise VerificationError(f"{path}: no JSON: {error}") from error
     report = Verification(directory)
+    if not is_trtllm_config(content) and "pretrained_config" not in content:
+        raise VerificationError(
+            f"{path}: not TensorRT-LLM's, perhaps a Hugging Face checkpoint's; convert that first"
+        )
     if "pretrained_config" in content:
         _verify_engine(report)
     else:

@@ -4,7 +4,8 @@ Shares nothing with the conversion: it reads rank files by TensorRT-LLM's rules,
 rank's part on its own and combines the parts as the all-reduce and all-gather plugins do. The
 forward passes are those of NVIDIA/TensorRT-LLM, tensorrt_llm/models/llama/model.py and
 models/gpt/model.py with layers/attention.py and layers/mlp.py; the rotary table that of
-RopeEmbeddingUtils in functional.py.
+RopeEmbeddingUtils in functional.py. Quantized weights are dequantized; activations and the KV cache
+are not quantized.
 """
 
 import math
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from build_engines.checkpoint.trtllm_config import GptConfig, TrtllmConfig, read_trtllm_config
+from build_engines.verify.dequantize import read_matrix
 
 ACTIVATIONS = {"silu": functional.silu, "swiglu": functional.silu}
 """By `hidden_act`: what the gated MLP applies to the output of `fc`."""
@@ -55,7 +57,7 @@ class Oracle:
             normed = self._norm(prefix + "post_layernorm", hidden)
             hidden = hidden + self._sum(self._mlp(rank, prefix, normed) for rank in self._ranks)
         normed = self._norm("transformer.ln_f", hidden)
-        head = (_load(rank, "lm_head.weight", hidden.device) for rank in self._ranks)
+        head = (read_matrix(rank, "lm_head.weight", hidden.device) for rank in self._ranks)
         gathered = torch.cat([normed @ weight.T for weight in head], dim=-1)
         return gathered[:, : config.vocab_size]
 
@@ -63,20 +65,20 @@ class Oracle:
         """Look up the table; a rank with a part of it contributes zero for the other ids."""
         name = "transformer.vocab_embedding.weight"
         if not self.config.use_parallel_embedding:
-            return _load(self._ranks[0], name, input_ids.device)[input_ids]
+            return read_matrix(self._ranks[0], name, input_ids.device)[input_ids]
         parts = []
         for index, rank in enumerate(self._ranks):
-            table = _load(rank, name, input_ids.device)
+            table = read_matrix(rank, name, input_ids.device)
             local = input_ids - index * len(table)
             is_local = (local >= 0) & (local < len(table))
             parts.append(table[local.where(is_local, 0)] * is_local[:, None])
         return self._sum(iter(parts))
 
     def _norm(self, name: str, hidden: Tensor) -> Tensor:
-        weight = _load(self._ranks[0], f"{name}.weight", hidden.device)
+        weight = read_matrix(self._ranks[0], f"{name}.weight", hidden.device)
         epsilon = self.config.norm_epsilon
         if isinstance(self.config, GptConfig):
-            bias = _load(self._ranks[0], f"{name}.bias", hidden.device)
+            bias = read_matrix(self._ranks[0], f"{name}.bias", hidden.device)
             return functional.layer_norm(hidden, weight.shape, weight, bias, epsilon)
         return hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + epsilon) * weight
 
@@ -87,7 +89,7 @@ class Oracle:
         config, head_size = self.config, self.config.head_size
         heads = config.num_attention_heads // len(self._ranks)
         kv_heads = -(-config.num_key_value_heads // len(self._ranks))
-        qkv = hidden @ _load(rank, prefix + "attention.qkv.weight", hidden.device).T
+        qkv = hidden @ read_matrix(rank, prefix + "attention.qkv.weight", hidden.device).T
         by_head = qkv.view(len(hidden), heads + 2 * kv_heads, head_size).transpose(0, 1)
         query, key, value = torch.split(by_head, [heads, kv_heads, kv_heads])
         context = functional.scaled_dot_product_attention(
@@ -98,11 +100,11 @@ class Oracle:
             scale=1 / math.sqrt(head_size),
         )
         merged = context[0].transpose(0, 1).reshape(len(hidden), heads * head_size)
-        return merged @ _load(rank, prefix + "attention.dense.weight", hidden.device).T
+        return merged @ read_matrix(rank, prefix + "attention.dense.weight", hidden.device).T
 
     def _mlp(self, rank: Any, prefix: str, hidden: Tensor) -> Tensor:
         fc, gate, proj = (
-            _load(rank, f"{prefix}mlp.{name}.weight", hidden.device)
+            read_matrix(rank, f"{prefix}mlp.{name}.weight", hidden.device)
             for name in ("fc", "gate", "proj")
         )
         activation = ACTIVATIONS[self.config.hidden_act]
@@ -127,11 +129,6 @@ def open_oracle(directory: Path) -> Iterator[Oracle]:
             for rank in range(config.mapping.world_size)
         ]
         yield Oracle(config, ranks)
-
-
-def _load(rank: Any, name: str, device: torch.device) -> Tensor:
-    tensor: Tensor = rank.get_tensor(name).to(device, torch.float32)
-    return tensor
 
 
 def _rotary_table(

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from build_engines.checkpoint.trtllm_config import is_trtllm_config, parse_trtllm_config
+from build_engines.checkpoint.forms import is_trtllm_config
+from build_engines.checkpoint.trtllm_config import parse_trtllm_config
 from reference_engine.model.trtllm_config import huggingface_config
 
 ARCHITECTURES = ("llama", "mistral", "stablelm")

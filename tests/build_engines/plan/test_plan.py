@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from build_engines.plan.capacity import PlanError, choose_engine, make_plan, measure
+from build_engines.plan.capacity import (
+    PlanError,
+    choose_engine,
+    make_plan,
+    measure,
+    usual_kv_cache_dtype,
+)
 from build_engines.plan.gpus import GIB
 from build_engines.plan.memory import kv_bytes_per_token, rank_parameters
 from build_engines.plan.report import render
@@ -81,7 +87,8 @@ def test_weights_take_the_known_sizes(
 def test_a_token_takes_the_known_bytes_of_kv_cache(
     model: str, tp_size: int, quantization: Quantization, size: int
 ) -> None:
-    assert kv_bytes_per_token(CATALOG[model].shape, tp_size, quantization) == size
+    kv_cache_dtype = usual_kv_cache_dtype(quantization)
+    assert kv_bytes_per_token(CATALOG[model].shape, tp_size, kv_cache_dtype) == size
 
 
 @pytest.mark.parametrize(
