@@ -10,6 +10,7 @@ Quantization = Literal["none", "int8", "int4", "fp8", "int4_awq"]
 CALIBRATED: tuple[Quantization, ...] = ("fp8", "int4_awq")
 """What NVIDIA ModelOpt makes of a checkpoint; trtllm-build itself makes the others."""
 KVCacheDtype = Literal["auto", "fp8"]
+Runtime = Literal["executor", "cpp", "reference"]
 GpuName = Literal["A10G", "A100-40", "A100-80", "H100", "H200"]
 Probability = Annotated[float, Field(gt=0, le=1)]
 
@@ -96,6 +97,9 @@ class EnginePlan(_Table):
     max_seq_len: Annotated[int, Field(ge=2)]
     """Tokens of prompt and reply together."""
     max_num_tokens: PositiveInt
+    runtime: Runtime = "executor"
+    """What serves it: TensorRT-LLM's executor from Python, NVIDIA's C++ backend, or the reference
+    engine, which takes a checkpoint in the engine's place."""
 
     @model_validator(mode="after")
     def _cache_is_calibrated(self) -> Self:

@@ -53,6 +53,13 @@ def is_installed(overlay: Path) -> bool:
     return stamp.is_file() and stamp.read_bytes() == REQUIREMENTS.read_bytes()
 
 
+def pinned(package: str) -> str:
+    """Return the version of a package that the requirements ask for."""
+    lines = REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    (found,) = (line.partition("==")[2] for line in lines if line.startswith(f"{package}=="))
+    return found
+
+
 def install(overlay: Path = OVERLAY) -> None:
     """Install ModelOpt's packages into a directory, unless they are there.
 
@@ -90,3 +97,11 @@ def environment(overlay: Path = OVERLAY) -> dict[str, str]:
     inherited = os.environ.get("PYTHONPATH")
     paths = [*python_path(overlay), *([inherited] if inherited else [])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+if __name__ == "__main__":
+    try:
+        install()
+    except ModelOptError as error:
+        sys.exit(f"error: {error}")
+    print(OVERLAY)

@@ -36,6 +36,8 @@ SCALARS = {
     "beam_search_diversity_rate": "FP32",
     "exclude_input_in_output": "BOOL",
 }
+PROMPT_PARAMETERS = ("split_special_tokens", "add_generation_prompt", "continue_final_message")
+"""Fields that are the request parameters of their own names."""
 NUMPY_TYPES = {
     "BOOL": np.bool_,
     "BYTES": np.object_,
@@ -93,6 +95,10 @@ def request_parameters(request: GenerationRequest) -> dict[str, str | bool | int
         parameters["end_ids"] = json.dumps(request.end_ids)
     if request.return_output_ids:
         parameters["return_output_ids"] = True
+    for name in PROMPT_PARAMETERS:
+        value = getattr(request, name)
+        if value is not None:
+            parameters[name] = value
     return parameters
 
 

@@ -141,6 +141,7 @@ def test_the_kv_cache_holds_the_known_number_of_tokens(
     change = {
         "tp_size": tp_size,
         "quantization": quantization,
+        "kv_cache_dtype": usual_kv_cache_dtype(quantization),
         "gpu": gpu,
         "max_num_tokens": max_num_tokens,
     }
@@ -171,6 +172,36 @@ def test_weight_only_quantization_shrinks_the_engine_but_not_its_checkpoint() ->
 def test_the_catalogs_plan_for_the_asked_hardware_is_taken() -> None:
     engine = choose_engine(CATALOG["mistral-7b"], gpu="H100", quantization="fp8")
     assert engine == CATALOG["mistral-7b"].variants[0]
+
+
+def test_an_fp8_cache_goes_with_calibrated_weights_and_may_be_left_out() -> None:
+    model = CATALOG["llama-3-8b-instruct"]
+    awq = choose_engine(model, gpu="H100", quantization="int4_awq", kv_cache_dtype="fp8")
+    plain = choose_engine(model, gpu="H100", quantization="int4_awq")
+    assert (
+        make_plan(model, awq).kv_bytes_per_token * 2 == make_plan(model, plain).kv_bytes_per_token
+    )
+    fp8 = choose_engine(model, gpu="H100", quantization="fp8", kv_cache_dtype="auto")
+    assert make_plan(model, fp8).kv_bytes_per_token == 131_072
+    assert "1 x H100 fp8 with auto KV cache" in render(make_plan(model, fp8))
+    with pytest.raises(PlanError, match="comes with weights in fp8 or int4_awq only"):
+        choose_engine(model, gpu="H100", quantization="int8", kv_cache_dtype="fp8")
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "reason"),
+    [
+        ("stablelm-zephyr-3b", {}, "ModelOpt cannot export a StableLmForCausalLM in int4_awq"),
+        ("llama-3-8b-instruct", {"kv_cache_dtype": "fp8"}, "an A10G has no FP8 for the KV cache"),
+        ("llama-3-8b-instruct", {"tp_size": 32}, "128 inputs at a time, and intermediate_size"),
+    ],
+)
+def test_int4_awq_that_cannot_be_is_refused(
+    model: str, change: dict[str, object], reason: str
+) -> None:
+    engine = CATALOG[model].engine.model_copy(update={"quantization": "int4_awq", **change})
+    with pytest.raises(PlanError, match=reason):
+        make_plan(CATALOG[model], engine)
 
 
 def test_what_the_catalog_does_not_plan_is_its_default_with_the_asked_changes() -> None:
