@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+from pathlib import Path
 
+from build_engines.checkpoint.catalog_check import catalog_differences
 from build_engines.checkpoint.convert import convert
 from build_engines.checkpoint.engine_config import EngineError
 from build_engines.checkpoint.huggingface_config import CheckpointError
@@ -67,6 +69,7 @@ def _fetch(options: argparse.Namespace) -> int:
         )
     except FetchError as error:
         return _fail(str(error))
+    _warn_of_differences(options.output, options)
     print(f"{options.output}: {snapshot.repository} at {snapshot.revision}")
     return 0
 
@@ -114,6 +117,7 @@ def _assemble(options: argparse.Namespace) -> int:
         options.output,
         runtime=options.runtime or engine.runtime,
     )
+    _warn_of_differences(options.checkpoint, options)
     print(repository.path)
     return 0
 
@@ -135,6 +139,11 @@ def _docs(_: argparse.Namespace) -> int:
     DOCUMENT.write_text(render_document(), encoding="utf-8")
     print(DOCUMENT)
     return 0
+
+
+def _warn_of_differences(checkpoint: Path, options: argparse.Namespace) -> None:
+    for difference in catalog_differences(model_of(options), checkpoint):
+        _report(f"warning: {difference}")
 
 
 def _report(line: str) -> None:

@@ -23,6 +23,8 @@ from build_engines.checkpoint.huggingface_config import read_huggingface_config
 
 FORMATS = {"fp8": "FP8_DEFAULT_CFG", "int4_awq": "INT4_AWQ_CFG"}
 """ModelOpt's recipe by quantization of the catalog; another one is plain."""
+BASE = ("rope_theta", "partial_rotary_factor")
+"""Rotary parameters that are no part of a scaling in transformers 4."""
 DECODER = "llama"
 """ModelOpt's word for Llama and Mistral."""
 
@@ -79,8 +81,8 @@ def _load(source: Path, dtype: torch.dtype) -> Any:
     # transformers 4 does not look where 5 writes these, and computes with its defaults instead.
     known = read_huggingface_config(source)
     config.rope_theta = known.rope_theta
-    rope_type = known.rope_parameters["rope_type"]
-    config.rope_scaling = None if rope_type == "default" else dict(known.rope_parameters)
+    scaling = {name: value for name, value in known.rope_parameters.items() if name not in BASE}
+    config.rope_scaling = None if scaling["rope_type"] == "default" else scaling
     return AutoModelForCausalLM.from_pretrained(
         source,
         config=config,

@@ -96,7 +96,11 @@ def test_a_checkpoint_becomes_a_deployment_step_by_step(
         ],
     ):
         assert main(step) == 0, capsys.readouterr().err
-    assert capsys.readouterr().out.splitlines()[-1] == f"{deployment}/model_repository"
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == f"{deployment}/model_repository"
+    assert f"warning: {source}: its vocabulary is 301, that of {ZEPHYR} in the catalog 32000" in (
+        captured.err
+    )
     config = ModelRepository(Path(deployment) / "model_repository").read("tensorrt_llm")
     assert config.parameters["gpt_model_path"].string_value == engine
     assert main(["assemble", ZEPHYR, "--engine", engine, "--checkpoint", str(source),

@@ -18,6 +18,7 @@ from build_engines.checkpoint.trtllm_config import read_trtllm_config
 from build_engines.quantize.packages import environment
 from build_engines.quantize.run import differing_fields
 from build_engines.verify.directory import verify
+from reference_engine.model.checkpoint import read_config
 from support import tiny_models
 
 CASES = [
@@ -82,6 +83,17 @@ def test_the_conversion_is_nvidias_export_bit_for_bit(
         for name, tensor in own.items():
             assert tensor.dtype == other[name].dtype, name
             assert torch.equal(tensor, other[name]), name
+
+
+@pytest.mark.parametrize(("shape", "tied"), CASES)
+def test_the_reference_engine_reads_nvidias_export(
+    exports: Path, tmp_path: Path, shape: str, tied: bool
+) -> None:
+    source = exports / name_of(shape, tied)
+    convert(tiny_models.model_of(shape), source, tmp_path / "converted", tp_size=2)
+    ours, theirs = read_config(tmp_path / "converted"), read_config(Path(f"{source}-tp2"))
+    assert theirs[0].to_dict() == ours[0].to_dict()
+    assert theirs[1] == ours[1] == 2
 
 
 @pytest.mark.parametrize("tp_size", [1, 2])
