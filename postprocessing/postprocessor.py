@@ -20,6 +20,10 @@ class EngineResponse:
     num_input_tokens: int = 0
     parameters: str = ""
     """The request's, a JSON object."""
+    finish_reasons: list[str] | None = None
+    """Why each beam ended, in the last response of an engine that says so."""
+    is_last: bool = False
+    """Whether it is certain that nothing follows; an engine may also leave it open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class ResponseText:
     that it is the last."""
     stop_reasons: list[str] | None = None
     """Where a stop string matched in this response: which, and nothing for the other beams."""
+    finish_reasons: list[str] | None = None
+    """The engine's, with `stop` for the beams that end at a stop string."""
     with_output_ids: bool = False
 
 
@@ -66,6 +72,7 @@ class Postprocessor:
         return ResponseText(
             texts,
             stop_reasons=reasons if any(reasons) else None,
+            finish_reasons=_finish_reasons(response, reasons),
             with_output_ids=parameters.return_output_ids,
         )
 
@@ -78,7 +85,7 @@ class Postprocessor:
         was_stopped = sequence.stop_reason
         text, pending = sequence.push(tokens), ""
         # Only the last response has no tokens: the end id was drawn.
-        if not tokens or sequence.is_full:
+        if response.is_last or not tokens or sequence.has_ended:
             self._streams.end(stream)
             text += sequence.finish()
         else:
@@ -88,8 +95,16 @@ class Postprocessor:
             [text],
             pending=[pending] if pending else None,
             stop_reasons=[reason] if reason is not None and was_stopped is None else None,
+            finish_reasons=_finish_reasons(response, [reason or ""]),
             with_output_ids=sequence.parameters.return_output_ids,
         )
 
     def _parameters_of(self, response: EngineResponse) -> TextParameters:
         return parse_parameters(response.parameters, self._skip_special_tokens)
+
+
+def _finish_reasons(response: EngineResponse, stop_reasons: list[str]) -> list[str] | None:
+    if response.finish_reasons is None:
+        return None
+    pairs = zip(response.finish_reasons, stop_reasons, strict=True)
+    return ["stop" if stopped else reason for reason, stopped in pairs]

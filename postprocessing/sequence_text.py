@@ -20,6 +20,7 @@ class SequenceText:
         )
         self._stop = StopStrings(parameters.stop) if parameters.stop else None
         self._num_tokens = 0
+        self._is_at_end_id = False
 
     def push_prompt(self, token_ids: Sequence[int]) -> str:
         """Take the prompt's tokens, which end nothing; return their text."""
@@ -31,16 +32,17 @@ class SequenceText:
         The engine stops at an end id that it was given as a stop word, and then sends it.
         """
         self._num_tokens += len(token_ids)
-        if token_ids and token_ids[-1] in self._end_ids:
+        self._is_at_end_id = bool(token_ids) and token_ids[-1] in self._end_ids
+        if self._is_at_end_id:
             token_ids = token_ids[:-1]
         text = self._detokenizer.push(token_ids)
         return text if self._stop is None else self._stop.push(text)
 
     @property
-    def is_full(self) -> bool:
-        """Whether it has all the tokens that it may."""
+    def has_ended(self) -> bool:
+        """Whether its newest token is an end id, or it has all the tokens that it may."""
         limit = self.parameters.max_tokens
-        return limit is not None and self._num_tokens >= limit
+        return self._is_at_end_id or (limit is not None and self._num_tokens >= limit)
 
     @property
     def pending(self) -> str:

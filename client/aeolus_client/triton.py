@@ -13,7 +13,12 @@ import grpc
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
-from aeolus_client.errors import DeadlineExceededError, ServerUnavailableError, ServiceError
+from aeolus_client.errors import (
+    DeadlineExceededError,
+    GenerationFailedError,
+    ServerUnavailableError,
+    ServiceError,
+)
 from aeolus_client.generation import Completion, FinishReason, GenerationRequest, TextChunk
 from aeolus_client.responses import Responses
 from aeolus_client.status import error_from_status
@@ -114,7 +119,7 @@ class TritonClient:
                 if stopped:
                     reason = "stop"
                 elif is_over:
-                    reason = _finish_reason(completion_tokens, budget)
+                    reason = _finish_reason(response.finish_reason, completion_tokens, budget)
                 end = response.pending_text if is_over else ""
                 if request.include_stop_str_in_output:
                     end += response.stop_reason or ""
@@ -132,7 +137,9 @@ class TritonClient:
                             text=beam.text,
                             prompt_tokens=response.prompt_tokens,
                             completion_tokens=beam.tokens - echoed,
-                            finish_reason=_finish_reason(beam.tokens - echoed, budget),
+                            finish_reason=_finish_reason(
+                                beam.finish_reason, beam.tokens - echoed, budget
+                            ),
                         )
                         for beam in response.other_beams
                     ],
@@ -296,8 +303,16 @@ def _budget(request: GenerationRequest, deployment: Deployment, prompt_tokens: i
     return min(request.max_tokens, max_length - prompt_tokens)
 
 
-def _finish_reason(completion_tokens: int, budget: int) -> FinishReason:
-    """Return `length` when the reply used up its budget; the engine does not say."""
+def _finish_reason(reported: str | None, completion_tokens: int, budget: int) -> FinishReason:
+    """Return why a reply ended; of an engine that does not say, `length` at the budget.
+
+    Raises:
+        GenerationFailedError: it was cancelled, by another than who reads it.
+    """
+    if reported == "cancelled":
+        raise GenerationFailedError("the engine was told to stop before the reply was complete")
+    if reported in ("stop", "length"):
+        return cast(FinishReason, reported)
     return "length" if completion_tokens >= budget else "stop"
 
 
