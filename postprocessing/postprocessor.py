@@ -1,6 +1,6 @@
 """One engine response to text."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from postprocessing.parameters import TextParameters, parse_parameters
@@ -18,6 +18,10 @@ class EngineResponse:
     stream: StreamKey | None
     """Which stream the response is a part of; `None` for a whole reply."""
     num_input_tokens: int = 0
+    num_echoed_tokens: int | None = None
+    """Tokens of the prompt at the beginning of each beam, where the engine says so."""
+    stop_words: list[str] = field(default_factory=list)
+    """Texts that end the reply and stay in it."""
     parameters: str = ""
     """The request's, a JSON object."""
     finish_reasons: list[str] | None = None
@@ -63,9 +67,11 @@ class Postprocessor:
     def _whole_text(self, response: EngineResponse) -> ResponseText:
         parameters = self._parameters_of(response)
         prompt = response.num_input_tokens if parameters.prompt_in_output else 0
+        if response.num_echoed_tokens is not None:
+            prompt = response.num_echoed_tokens
         texts, reasons = [], []
         for tokens in response.beams:
-            sequence = SequenceText(self._vocabulary, parameters)
+            sequence = SequenceText(self._vocabulary, parameters, response.stop_words)
             text = sequence.push_prompt(tokens[:prompt]) + sequence.push(tokens[prompt:])
             texts.append(text + sequence.finish())
             reasons.append(sequence.stop_reason or "")
@@ -80,7 +86,10 @@ class Postprocessor:
         self, tokens: list[int], stream: StreamKey, response: EngineResponse
     ) -> ResponseText:
         sequence = self._streams.get(
-            stream, lambda: SequenceText(self._vocabulary, self._parameters_of(response))
+            stream,
+            lambda: SequenceText(
+                self._vocabulary, self._parameters_of(response), response.stop_words
+            ),
         )
         was_stopped = sequence.stop_reason
         text, pending = sequence.push(tokens), ""

@@ -11,14 +11,17 @@ from postprocessing.vocabulary import Vocabulary
 class SequenceText:
     """What shows of one sequence, as its tokens come."""
 
-    def __init__(self, vocabulary: Vocabulary, parameters: TextParameters):
-        """Begin a sequence."""
+    def __init__(
+        self, vocabulary: Vocabulary, parameters: TextParameters, stop_words: Sequence[str] = ()
+    ):
+        """Begin a sequence; `stop_words` end its text and stay in it."""
         self.parameters = parameters
         self._detokenizer = detokenizer_of(vocabulary, parameters.skip_special_tokens)
         self._end_ids = (
             vocabulary.hidden_end_ids if parameters.end_ids is None else parameters.end_ids
         )
-        self._stop = StopStrings(parameters.stop) if parameters.stop else None
+        has_stop = parameters.stop or stop_words
+        self._stop = StopStrings(parameters.stop, stop_words) if has_stop else None
         self._num_tokens = 0
         self._is_at_end_id = False
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
@@ -18,8 +19,12 @@ UNDECLARED_INPUTS = (
     # Looked for under other names, so not read (triton_backend/inflight_batcher_llm/src/utils.h).
     "runtime_top_p_min",
     "min_length",
+    # Ours.
+    "stop_words_texts",
 )
-"""Inputs that the 1.2.1 backend gets wrong; what is not declared cannot be sent."""
+"""Inputs that the 1.2.1 backend gets wrong or does not know; undeclared ones cannot be sent."""
+UNDECLARED_OUTPUTS = ("finish_reason", "stop_words_texts", "num_echoed_tokens")
+"""Ours; the backend sends none of them."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 
@@ -47,7 +52,8 @@ def tensorrt_llm_step(
     config = ModelConfig()
     config.CopyFrom(committed)
     config.backend = BACKEND
-    _remove_inputs(config, UNDECLARED_INPUTS)
+    _remove(config.input, UNDECLARED_INPUTS)
+    _remove(config.output, UNDECLARED_OUTPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
@@ -57,7 +63,7 @@ def tensorrt_llm_step(
     return config
 
 
-def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
+def drop_undeclared_tensors(ensemble: ModelConfig) -> None:
     """Disconnect what the engine step does not declare from the steps of an ensemble, in place."""
     steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
     sources = {
@@ -68,6 +74,11 @@ def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
     outputs = steps["preprocessing"].output_map
     for name in [name for name, tensor in outputs.items() if tensor in sources]:
         del outputs[name]
+    sent = steps["tensorrt_llm"].output_map
+    missing = {sent.pop(name) for name in UNDECLARED_OUTPUTS if name in sent}
+    inputs = steps["postprocessing"].input_map
+    for name in [name for name, tensor in inputs.items() if tensor in missing]:
+        del inputs[name]
 
 
 def _parameters(
@@ -103,7 +114,7 @@ def _parameters(
     return parameters
 
 
-def _remove_inputs(config: ModelConfig, names: tuple[str, ...]) -> None:
-    kept = [tensor for tensor in config.input if tensor.name not in names]
-    del config.input[:]
-    config.input.extend(kept)
+def _remove(tensors: Any, names: tuple[str, ...]) -> None:
+    kept = [tensor for tensor in tensors if tensor.name not in names]
+    del tensors[:]
+    tensors.extend(kept)

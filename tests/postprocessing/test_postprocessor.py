@@ -32,7 +32,7 @@ def postprocessor(tmp_path: Path, tokenizer: Tokenizer, streams: Streams) -> Pos
 def decode(
     postprocessor: Postprocessor, beams: list[list[int]], stream: StreamKey | None, **values: Any
 ) -> ResponseText:
-    names = ("num_input_tokens", "finish_reasons", "is_last")
+    names = ("num_input_tokens", "num_echoed_tokens", "stop_words", "finish_reasons", "is_last")
     fields = {name: values.pop(name) for name in names if name in values}
     return postprocessor.text_of(
         EngineResponse(beams=beams, stream=stream, parameters=json.dumps(values), **fields)
@@ -188,3 +188,32 @@ def test_the_engines_reasons_go_on_but_for_a_stop_string(
         is_last=True,
     )
     assert last.finish_reasons == ["stop"]
+
+
+def test_a_stop_word_ends_the_text_and_stays_in_it(
+    postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
+) -> None:
+    tokens = tokenizer.encode("a gentle wind").ids
+    words = ["entl", "never"]
+    whole = decode(postprocessor, [tokens], None, stop_words=words)
+    assert whole == ResponseText(["a gentl"], stop_reasons=["entl"])
+    parts = [
+        decode(postprocessor, [[token]], ("id", 1), stop_words=words, is_last=place == len(tokens))
+        for place, token in enumerate(tokens, 1)
+    ]
+    assert "".join(part.text[0] for part in parts) == "a gentl"
+    assert len(streams) == 0
+
+
+def test_a_stop_word_in_the_prompt_ends_nothing(
+    postprocessor: Postprocessor, tokenizer: Tokenizer
+) -> None:
+    prompt, reply = (tokenizer.encode(text).ids for text in ("a gentle", " gentle wind"))
+    decoded = decode(
+        postprocessor,
+        [prompt + reply],
+        None,
+        stop_words=["gentle"],
+        num_echoed_tokens=len(prompt),
+    )
+    assert decoded.text == ["a gentle gentle"]

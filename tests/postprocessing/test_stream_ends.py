@@ -116,11 +116,27 @@ def test_a_stop_string_of_our_client(server: TritonServer) -> None:
     assert read(server, stop=["ep", "re"])[-1].finish_reason == "stop"
 
 
-def test_a_stop_word_of_nvidias_clients(server: TritonServer) -> None:
-    words = np.array([[b" gentle"]], np.object_)
-    responses = ask_as_nvidias_clients(server, stop_words=words)
-    assert text_of(responses).endswith(" gentle")
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("word", ["gentle", " gentle", "entle, mild bre", "breeze,"])
+def test_a_stop_word_of_nvidias_clients(server: TritonServer, word: str, is_streamed: bool) -> None:
+    plain = text_of(ask_as_nvidias_clients(server))
+    responses = ask_as_nvidias_clients(
+        server,
+        stop_words=np.array([[b"never said", word.encode()]], np.object_),
+        stream=np.array([[is_streamed]]),
+    )
+    assert text_of(responses) == plain[: plain.index(word) + len(word)]
     assert finish_reason(responses) == "stop"
+
+
+def test_a_stop_word_is_not_looked_for_in_the_prompt(server: TritonServer) -> None:
+    words = {"stop_words": np.array([[b"zephyr"]], np.object_)}
+    echo = {"stream": np.array([[False]]), "exclude_input_in_output": np.array([[False]])}
+    reply = text_of(ask_as_nvidias_clients(server, **words))
+    assert reply.endswith("zephyr")
+    whole = text_of(ask_as_nvidias_clients(server, **words, **echo))
+    assert whole.endswith(reply)
+    assert whole.count("zephyr") == 2
 
 
 def test_a_client_that_leaves(server: TritonServer) -> None:
