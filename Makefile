@@ -27,8 +27,9 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz chart images clean
+.PHONY: help install serve test lint format generate plan modelopt build
+.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: chart images clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,12 +60,18 @@ lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/mypy
 	@for model in model_repository/*/1/model.py; do $(BIN)/mypy $$model || exit 1; done
 
+generate: $(INSTALLED) ## Make the files that come from the contract's tables
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m scripts.generate
+
 format: $(INSTALLED) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 plan: $(INSTALLED) ## Compute what MODEL's engine needs: memory, capacity, disk
 	@$(BIN)/python -m build_engines plan $(MODEL) $(ENGINE_OPTIONS)
+
+modelopt: $(INSTALLED) ## Install NVIDIA ModelOpt, with which fp8 and int4_awq are converted
+	@$(BIN)/python -m build_engines.quantize.packages
 
 CHECKPOINT_DIR = $(or $(CHECKPOINT),.run/checkpoints/$(MODEL))
 build: $(INSTALLED) ## In the container: download MODEL, convert it, build its engine, assemble

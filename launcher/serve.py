@@ -214,6 +214,7 @@ def shim_settings(
         host=arguments.host,
         port=arguments.port,
         triton_addresses=[f"{ports.local_host}:{ports.grpc}"],
+        triton_metrics_addresses=[f"{ports.local_host}:{ports.metrics}"],
         models=ensembles,
         default_model=arguments.model[0] if arguments.model else DEFAULT_MODEL,
     )

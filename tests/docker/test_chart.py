@@ -1,9 +1,10 @@
 """The Helm chart: valid, as its renders show, and its commands and settings are understood."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import kubernetes_validate
 import pytest
@@ -13,6 +14,7 @@ from helm_python.errors import HelmError
 from build_engines.engine_directories import EngineDirectories
 from build_engines.options import engine_of, model_of, parse
 from catalog import load_catalog
+from catalog.schema import GpuName, Quantization
 from engine_step.metrics import GAUGES
 from launcher.serve import parse_arguments
 from scripts.chart import (
@@ -212,6 +214,12 @@ def test_a_wrong_value_is_refused_by_its_path(change: dict[str, Any], reason: st
     with pytest.raises(HelmError) as caught:
         render(MINIMAL | change)
     assert reason in str(caught.value)
+
+
+def test_the_schema_knows_the_catalogs_words() -> None:
+    model = json.loads((CHART / "values.schema.json").read_text())["definitions"]["model"]
+    assert set(model["properties"]["gpu"]["enum"]) == set(get_args(GpuName))
+    assert set(model["properties"]["quantization"]["enum"]) == set(get_args(Quantization))
 
 
 def alerts() -> list[dict[str, Any]]:
