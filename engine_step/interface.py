@@ -12,6 +12,10 @@ from typing import Protocol
 
 import numpy as np
 
+DEFAULT_PRIORITY = 0.5
+"""Of a request that does not say; TensorRT-LLM's `Request.kDefaultPriority`
+(cpp/include/tensorrt_llm/executor/executor.h)."""
+
 
 class RequestRefusedError(ValueError):
     """The request cannot be served as it stands; the text says what is wrong and what to do."""
@@ -66,6 +70,7 @@ class EngineRequest:
 
     `stop_words` end a sequence and stay in the output; `end_id` ends it and does not
     (C++ backend, cpp/tensorrt_llm/kernels/stopCriteriaKernels.cu). `end_id` -1: never.
+    `priority`, 0 to 1, orders the requests that wait: the higher first, equal ones as they came.
     `embedding_bias` float32 [up to the vocabulary] is added to the logits before all else.
     """
 
@@ -83,6 +88,7 @@ class EngineRequest:
     return_log_probs: bool = False
     streaming: bool = False
     exclude_input_in_output: bool = True
+    priority: float = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class FixedValue:
 
 MISTAKEN = "TensorRT-LLM 1.2.1 mistakes this value for another parameter"
 UNREAD = "TensorRT-LLM 1.2.1 looks for this value under a wrong name"
+NOT_PASSED = "TensorRT-LLM's C++ backend passes no priority to its executor"
 
 # For each engine, the values that it would misread, with the ones it acts by in any case: those
 # may be asked for and are not sent.
@@ -42,6 +43,11 @@ FIXED_VALUES: Mapping[EngineName, Mapping[str, FixedValue]] = MappingProxyType(
             }
         ),
     }
+)
+
+# The priority by which an engine serves all its requests, where it cannot be told one.
+FIXED_PRIORITIES: Mapping[EngineName, FixedValue] = MappingProxyType(
+    {"tensorrtllm-1.2.1": FixedValue(0.5, NOT_PASSED)}
 )
 
 # What a beam search acts by where the request does not say: Hugging Face's defaults, by which the

@@ -24,6 +24,8 @@ class RequestParameters:
     """Texts that end the reply and are cut from it."""
     end_ids: tuple[int, ...] | None = None
     """Token ids that end the reply and do not show, instead of the checkpoint's."""
+    request_priority: float | None = None
+    """Which waiting requests the engine takes first: the higher, from 0 to 1."""
 
 
 def parse_parameters(text: str) -> RequestParameters:
@@ -39,14 +41,16 @@ def parse_parameters(text: str) -> RequestParameters:
     max_tokens = values.get("max_tokens", 1)
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
         raise InvalidRequestError(f"max_tokens is {max_tokens!r}; it must be an integer")
-    return RequestParameters(stop=_stop(values), end_ids=_end_ids(values))
+    return RequestParameters(
+        stop=_stop(values), end_ids=_end_ids(values), request_priority=_priority(values)
+    )
 
 
 class UnknownParameters:
     """Tells, once a name, of parameters that nobody reads: most are misspelt tensors."""
 
     KNOWN = frozenset({"skip_special_tokens", "return_output_ids", "prompt_in_output"}) | {
-        *("stop", "end_ids", "max_tokens")
+        *("stop", "end_ids", "max_tokens", "request_priority")
     }
 
     def __init__(self, warn: Callable[[str], None]):
@@ -79,6 +83,15 @@ def _stop(values: dict[str, Any]) -> tuple[str, ...]:
             f"stop has {len(strings)} strings; send {MAX_STOP_STRINGS} or fewer"
         )
     return tuple(each for each in strings if each)
+
+
+def _priority(values: dict[str, Any]) -> float | None:
+    value = values.get("request_priority")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidRequestError(f"request_priority is {value!r}; it must be a number from 0 to 1")
+    return value
 
 
 def _end_ids(values: dict[str, Any]) -> tuple[int, ...] | None:

@@ -78,9 +78,9 @@ def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
     return tensors
 
 
-def request_parameters(request: GenerationRequest) -> dict[str, str | bool | int]:
-    """Return what reaches the steps behind the engine, which no tensor does."""
-    parameters: dict[str, str | bool | int] = {
+def request_parameters(request: GenerationRequest) -> dict[str, str | bool | float]:
+    """Return what reaches every step, also those behind the engine, which no tensor does."""
+    parameters: dict[str, str | bool | float] = {
         "skip_special_tokens": request.skip_special_tokens,
     }
     if request.exclude_input_in_output:
@@ -93,6 +93,8 @@ def request_parameters(request: GenerationRequest) -> dict[str, str | bool | int
         parameters["end_ids"] = json.dumps(request.end_ids)
     if request.return_output_ids:
         parameters["return_output_ids"] = True
+    if request.priority is not None:
+        parameters["request_priority"] = float(request.priority)
     return parameters
 
 

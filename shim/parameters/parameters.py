@@ -69,6 +69,7 @@ class Parameters(BaseModel):
     no_repeat_ngram_size: int | None = None
     return_full_text: bool | None = None
     skip_special_tokens: bool | None = None
+    priority: float | None = None
 
     def is_streamed(self, api: PredictApi) -> bool:
         """Whether the reply is streamed."""

@@ -80,7 +80,7 @@ class OnlyValue(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    value: int
+    value: float | int
     reason: str
 
 

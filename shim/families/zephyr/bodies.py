@@ -15,6 +15,8 @@ class ZephyrQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
+    priority: Annotated[float, TABLE["priority"].bounds] | None = None
+
 
 class RawQuery(ZephyrQuery):
     """A message, all else fixed."""
@@ -32,7 +34,7 @@ class SampledQuery(ZephyrQuery):
     top_p: Annotated[float, TABLE["top_p"].bounds] | None = None
 
 
-SAMPLING = set(SampledQuery.model_fields)
+PARAMETERS = set(SampledQuery.model_fields)
 
 
 class QueryModel(SampledQuery):
