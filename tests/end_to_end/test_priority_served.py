@@ -19,11 +19,13 @@ TOKENS = 64
 TIMEOUT = 120
 
 
-async def seconds_to_first_token(client: httpx.AsyncClient, priority: float) -> float:
+async def seconds_to_first_token(
+    client: httpx.AsyncClient, priority: float, tokens: int = TOKENS
+) -> float:
     body = {
         "prompt": "The wind",
-        "max_new_tokens": TOKENS,
-        "min_new_tokens": TOKENS,
+        "max_new_tokens": tokens,
+        "min_new_tokens": tokens,
         "stream": True,
         "priority": priority,
     }
@@ -40,7 +42,11 @@ async def saturate(shim_url: str) -> tuple[list[float], list[float]]:
     """Return the times of 16 requests that came last of 80, and of the 48 before them."""
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(base_url=shim_url, timeout=TIMEOUT, limits=limits) as client:
-        running = [asyncio.create_task(seconds_to_first_token(client, 0.5)) for _ in range(SLOTS)]
+        # They end one after the other, as in a service that has been full for long.
+        running = [
+            asyncio.create_task(seconds_to_first_token(client, 0.5, 4 * (number + 1)))
+            for number in range(SLOTS)
+        ]
         await asyncio.sleep(0.05)
         low = [asyncio.create_task(seconds_to_first_token(client, 0.2)) for _ in range(3 * SLOTS)]
         await asyncio.sleep(0.05)
