@@ -17,11 +17,11 @@ ENGINE_OPTIONS ?=
 ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
 # In the container: the environment of its TensorRT-LLM, whose versions stay as they are.
 VENV ?= /opt/venv-tritonserver
-INSTALL = $(BIN)/pip install --quiet --editable client --editable .
+INSTALL = $(BIN)/pip install --quiet --editable 'client[cli]' --editable .
 else
 VENV ?= .venv
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable client --editable '.[models,embedded,dev]'
+	--constraint constraints.txt --editable 'client[cli]' --editable '.[models,embedded,chat,dev]'
 endif
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed

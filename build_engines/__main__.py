@@ -33,9 +33,9 @@ ERRORS = (
 )
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "python -m build_engines") -> int:
     """Run one command; returns the exit code: 0, or 1 with the reason on stderr."""
-    options = parse(arguments)
+    options = parse(arguments, program)
     try:
         return COMMANDS[options.command](options)
     except ERRORS as error:

@@ -1,4 +1,4 @@
-"""The command line of `python -m build_engines`."""
+"""The command line of `python -m build_engines` and of `aeolus`."""
 
 import argparse
 from pathlib import Path
@@ -13,9 +13,9 @@ From a checkpoint's name to a deployment, a step a command: plan, fetch, convert
 verify tells whether what a step wrote is whole. Give every step the same engine options."""
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     """Read the arguments; `command` names the step. Exits with 2 where they are wrong."""
-    parser = argparse.ArgumentParser(prog="python -m build_engines", description=DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=program, description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     plan = _command(commands, "plan", "compute memory, capacity and disk of an engine")

@@ -31,13 +31,18 @@ from shim.settings import Settings, SettingsError, read_settings
 DEFAULT_MODEL = "stablelm-zephyr-3b"
 
 
-def main() -> int:
-    """Serve until told to stop; returns the exit code."""
-    arguments = parse_arguments()
+def main(arguments: list[str] | None = None, program: str = "python -m launcher") -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit code.
+
+    Args:
+        arguments: of the command line; those of this process if `None`.
+        program: how usage errors call it.
+    """
+    options = parse_arguments(arguments, program)
     run_below_init()
     signals = StopSignals()
     try:
-        return run(arguments, signals)
+        return run(options, signals)
     except (
         EngineError,
         InstallationError,
@@ -91,9 +96,9 @@ def print_plan(triton: TritonServer, found: list[str]) -> int:
     return 1 if found else 0
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: list[str] | None, program: str) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="where the shim listens")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--triton-grpc-port", type=int, default=8001)
@@ -136,7 +141,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--tp", type=int, help="processes that share the checkpoint's model")
     parser.add_argument("--tokenizer", type=Path, help="where a converted checkpoint's is")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(given)
     models = arguments.model or []
     for name in ("checkpoint", "repository"):
         sources = getattr(arguments, name)

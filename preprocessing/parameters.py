@@ -14,6 +14,10 @@ from preprocessing.errors import InvalidRequestError
 MAX_STOP_STRINGS = 64
 MAX_END_IDS = 64
 MAX_UNKNOWN_NAMES = 1000
+BOOLEANS = (
+    *("skip_special_tokens", "return_output_ids", "prompt_in_output"),
+    *("split_special_tokens", "add_generation_prompt", "continue_final_message"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,13 @@ class RequestParameters:
     """Token ids that end the reply and do not show, instead of the checkpoint's."""
     request_priority: float | None = None
     """Which waiting requests the engine takes first: the higher, from 0 to 1."""
+    split_special_tokens: bool | None = None
+    """Whether what spells a control token is text; `None` for the deployment's choice."""
+    add_generation_prompt: bool | None = None
+    """Whether the heading of a reply follows the messages; `None` for yes, unless the last one is
+    continued."""
+    continue_final_message: bool = False
+    """Whether the reply continues the last message."""
 
 
 def parse_parameters(text: str) -> RequestParameters:
@@ -35,23 +46,31 @@ def parse_parameters(text: str) -> RequestParameters:
         InvalidRequestError: one of those known here has a wrong value.
     """
     values = _object(text)
-    for name in ("skip_special_tokens", "return_output_ids", "prompt_in_output"):
+    for name in BOOLEANS:
         if not isinstance(values.get(name, False), bool):
             raise InvalidRequestError(f"{name} is {values[name]!r}; it must be a boolean")
     max_tokens = values.get("max_tokens", 1)
     if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
         raise InvalidRequestError(f"max_tokens is {max_tokens!r}; it must be an integer")
+    if values.get("add_generation_prompt") and values.get("continue_final_message"):
+        raise InvalidRequestError(
+            "add_generation_prompt and continue_final_message are both true, but what is continued "
+            "is not followed by a heading; send one of them"
+        )
     return RequestParameters(
-        stop=_stop(values), end_ids=_end_ids(values), request_priority=_priority(values)
+        stop=_stop(values),
+        end_ids=_end_ids(values),
+        split_special_tokens=values.get("split_special_tokens"),
+        add_generation_prompt=values.get("add_generation_prompt"),
+        continue_final_message=values.get("continue_final_message", False),
+        request_priority=_priority(values),
     )
 
 
 class UnknownParameters:
     """Tells, once a name, of parameters that nobody reads: most are misspelt tensors."""
 
-    KNOWN = frozenset({"skip_special_tokens", "return_output_ids", "prompt_in_output"}) | {
-        *("stop", "end_ids", "max_tokens", "request_priority")
-    }
+    KNOWN = frozenset({*BOOLEANS, "stop", "end_ids", "max_tokens", "request_priority"})
 
     def __init__(self, warn: Callable[[str], None]):
         """Tell `warn`."""

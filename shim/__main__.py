@@ -1,5 +1,6 @@
-"""`python -m shim`: serve in front of Tritons that run elsewhere; settings from the environment."""
+"""Serve in front of Tritons that run elsewhere; the settings are in the environment."""
 
+import argparse
 import sys
 
 from shim.app import create_app
@@ -8,8 +9,14 @@ from shim.server import ShimServer
 from shim.settings import SettingsError, read_settings
 
 
-def main() -> int:
-    """Serve until told to stop; returns the exit code."""
+def main(arguments: list[str] | None = None, program: str = "python -m shim") -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit code.
+
+    Args:
+        arguments: of the command line; those of this process if `None`.
+        program: how usage errors call it.
+    """
+    argparse.ArgumentParser(prog=program, description=__doc__).parse_args(arguments)
     try:
         settings = read_settings()
     except SettingsError as error:

@@ -1,6 +1,7 @@
 """The application: routes, what stands before them, and the clients they share."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypedDict
@@ -29,7 +30,10 @@ from shim.observation.metrics import Metrics
 from shim.observation.middleware import Observation
 from shim.observation.tracing import Tracing
 from shim.pages import welcome
+from shim.pages.api import mount_api_page
 from shim.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 READABLE_HEADERS = [
     "retry-after",
@@ -38,6 +42,8 @@ READABLE_HEADERS = [
     "x-usage-completion-tokens",
     "x-usage-prompt-tokens",
 ]
+QUIET_ROUTES = (*health.LIVE, *health.READY, "/metrics", "/v1/models/{model}", "none")
+"""What monitors ask every few seconds; "none" is a path that does not exist."""
 
 
 class State(TypedDict):
@@ -61,10 +67,14 @@ class App(FastAPI):
         self._tracing = Tracing(settings.otlp_endpoint)
         super().__init__(
             title="Aeolus",
+            version=health.VERSION,
             description="Language models on Triton, behind the predict APIs their users call "
             "already.",
+            docs_url=None,
+            redoc_url=None,
             lifespan=App._lifespan,
         )
+        mount_api_page(self)
         for room in (welcome, gpu_stats, exposition):
             self.include_router(room.router)
         self.include_router(predict.router, responses=error_responses("truss"))
@@ -73,6 +83,8 @@ class App(FastAPI):
         self.include_router(health.router, responses=error_responses("truss", 404, 503))
         install_error_handlers(self)
         self._install_gates()
+        if settings.chat_page:
+            _mount_chat_page(self)
 
     def _install_gates(self) -> None:
         """Put them before the routes; a request passes the last one first."""
@@ -100,7 +112,9 @@ class App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Observe all of it, the replies to unexpected errors included."""
-        return Observation(super().build_middleware_stack(), self._metrics, self._tracing.tracer)
+        return Observation(
+            super().build_middleware_stack(), self._metrics, self._tracing.tracer, QUIET_ROUTES
+        )
 
     @asynccontextmanager
     async def _lifespan(self) -> AsyncIterator[State]:
@@ -124,6 +138,19 @@ class App(FastAPI):
             await asyncio.gather(checks, return_exceptions=True)
             await models.close()
             await asyncio.to_thread(self._tracing.close)
+
+
+def _mount_chat_page(app: App) -> None:
+    """Serve the chat page, if what it is made with is installed."""
+    try:
+        from shim.pages.chat.mount import mount_chat_page
+    except ModuleNotFoundError as error:
+        logger.warning(
+            "no chat page: %s is not installed; install aeolus[chat] or set chat_page to false",
+            error.name,
+        )
+    else:
+        mount_chat_page(app)
 
 
 def create_app(settings: Settings) -> App:

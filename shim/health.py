@@ -1,4 +1,12 @@
-"""Whether the shim lives, and whether its models are loaded."""
+"""Whether the shim lives, whether its models are loaded, and its version.
+
+Load balancers and monitors ask under the names that they know: KServe's and Triton's (/v2/health),
+NIM's (/v1/health), Kubernetes' (/livez, /readyz, and /healthz for a liveness probe), SageMaker's
+and the Truss server's (/ping), vLLM's and TGI's (/health: whether the models can be asked).
+"""
+
+from importlib.metadata import version as installed_version
+from inspect import cleandoc
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
@@ -8,16 +16,18 @@ from shim.families.openai.errors import model_not_found
 from shim.families.openai.replies import model_object
 from shim.generation.models import ServedModels
 
+LIVE = ("/health/live", "/healthz", "/livez", "/v1/health/live", "/v2/health/live")
+READY = ("/health/ready", "/health", "/ping", "/readyz", "/v1/health/ready", "/v2/health/ready")
+VERSION = installed_version("aeolus")
+
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health/live")
 async def live() -> dict[str, str]:
     """Answer as long as the process does."""
     return {"status": "live"}
 
 
-@router.get("/health/ready")
 async def ready(request: Request) -> Response:
     """Answer 200 while a model is served and this process is not shutting down, else 503.
 
@@ -32,6 +42,20 @@ async def ready(request: Request) -> Response:
     if len(unavailable) < len(list(models)):
         return JSONResponse({"status": "ready", "unavailable": unavailable})
     return error_reply(request, 503, "Triton cannot be reached, or has not loaded every model.")
+
+
+for names, endpoint in ((LIVE, live), (READY, ready)):
+    first, *others = names
+    also = f"{endpoint.__doc__}\nAlso at {', '.join(others)}."
+    router.add_api_route(first, endpoint, description=cleandoc(also))
+    for name in others:
+        router.add_api_route(name, endpoint, include_in_schema=False)
+
+
+@router.get("/version")
+async def version() -> dict[str, str]:
+    """Return the version of Aeolus."""
+    return {"version": VERSION}
 
 
 @router.get("/v1/models/{model}")

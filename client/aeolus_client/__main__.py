@@ -11,9 +11,9 @@ from aeolus_client.generation import GenerationRequest
 from aeolus_client.triton import TritonClient
 
 
-def main() -> int:
+def main(given: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    arguments = parse_arguments()
+    arguments = parse_arguments(given)
     try:
         asyncio.run(converse(arguments))
     except ServiceError as error:
@@ -24,7 +24,7 @@ def main() -> int:
     return 0
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(given: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m aeolus_client", description=__doc__)
     parser.add_argument("prompt", help="what to say to the model")
@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
     parser.add_argument("--top-k", type=int, default=40)
     parser.add_argument("--top-p", type=float, default=0.95)
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 async def converse(arguments: argparse.Namespace) -> None:

@@ -36,6 +36,8 @@ SCALARS = {
     "beam_search_diversity_rate": "FP32",
     "exclude_input_in_output": "BOOL",
 }
+PROMPT_PARAMETERS = ("split_special_tokens", "add_generation_prompt", "continue_final_message")
+"""Fields that are the request parameters of their own names."""
 NUMPY_TYPES = {
     "BOOL": np.bool_,
     "BYTES": np.object_,
@@ -95,6 +97,10 @@ def request_parameters(request: GenerationRequest) -> dict[str, str | bool | flo
         parameters["return_output_ids"] = True
     if request.priority is not None:
         parameters["request_priority"] = float(request.priority)
+    for name in PROMPT_PARAMETERS:
+        value = getattr(request, name)
+        if value is not None:
+            parameters[name] = value
     return parameters
 
 

@@ -10,6 +10,7 @@ MEANINGS = {
     404: "There is no such path or model here.",
     405: "The path takes another method.",
     413: "The body is too large.",
+    415: "The body has an encoding or a charset that is not read here.",
     422: "A parameter is wrong; the text names it.",
     429: "Too many requests run or wait, or the key's rate is used up.",
     500: "Generation failed.",

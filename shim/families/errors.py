@@ -1,7 +1,8 @@
 """Error replies, each in the shape of its API family.
 
 The predict routes answer as the Truss server does (basetenlabs/truss,
-truss/templates/server/common/errors.py), the Zephyr routes as FastAPI does, OpenAI's as OpenAI.
+truss/templates/server/_truss_common/errors.py at 4db5791), the Zephyr routes as FastAPI does,
+OpenAI's as OpenAI.
 """
 
 import logging
@@ -30,8 +31,18 @@ DEADLINE_TEXT = "The request took longer than it may, and was stopped."
 ENDING_TEXT = "This server is about to end; ask another one, or later."
 CLIENT_CLOSED_REQUEST = 499  # the log's word for it; nobody is there to read the reply
 ERROR_SOURCE = "04"  # Truss: the error is the model server's
-CLIENT_ERROR_CODE = "700"
-SERVER_ERROR_CODE = "600"
+INPUT_ERROR_CODE = "700"
+"""Truss: the input could not be read or used (its InputParsingError)."""
+INPUT_ERRORS = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+MODEL_ERROR_CODE = "600"
+"""Truss: whatever else is known to go wrong (HTTPException, ModelNotReady, UserCodeError)."""
+UNEXPECTED_ERROR_CODE = "500"
+"""Truss: an exception that nobody has foreseen."""
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +61,7 @@ def error_reply(
     text: str,
     headers: dict[str, str] | None = None,
     parameter: str | None = None,
+    truss_code: str | None = None,
 ) -> JSONResponse:
     """Return an error in the shape that clients of the requested path expect.
 
@@ -59,6 +71,7 @@ def error_reply(
         text: what is wrong.
         headers: further ones.
         parameter: the one that is wrong, for the shape that has a place for it.
+        truss_code: `x-baseten-error-code`, where the status does not decide it.
     """
     headers = dict(headers or {})
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
@@ -69,12 +82,12 @@ def error_reply(
     if is_openai_path(path):
         code = INVALID_VALUE if parameter else None
         return JSONResponse(openai_error(status, text, parameter, code), status, headers)
-    return JSONResponse({"error": text}, status, headers | truss_headers(status))
+    return JSONResponse({"error": text}, status, headers | truss_headers(status, truss_code))
 
 
-def truss_headers(status: int) -> dict[str, str]:
+def truss_headers(status: int, code: str | None = None) -> dict[str, str]:
     """Return what the Truss server says of an error beside its text."""
-    code = CLIENT_ERROR_CODE if status < 500 else SERVER_ERROR_CODE
+    code = code or (INPUT_ERROR_CODE if status in INPUT_ERRORS else MODEL_ERROR_CODE)
     return {"x-baseten-error-source": ERROR_SOURCE, "x-baseten-error-code": code}
 
 
@@ -123,4 +136,4 @@ async def _on_client_gone(_request: Request, _error: Exception) -> Response:
 
 
 async def _on_unexpected_error(request: Request, _error: Exception) -> Response:
-    return error_reply(request, 500, "Internal Server Error")
+    return error_reply(request, 500, "Internal Server Error", truss_code=UNEXPECTED_ERROR_CODE)

@@ -1,19 +1,27 @@
 """Reading a request's body as a JSON object, whatever its Content-Type says."""
 
+import gzip
+import io
 import json
 import math
 import re
+import zlib
 from collections import Counter
 from typing import Any, NoReturn
 
 from fastapi import HTTPException, Request
 
-from shim.parameters.problems import MAX_QUOTED
+from shim.parameters.problems import MAX_QUOTED, shorten
 
 MAX_NESTING = 32
 MAX_NUMBER_DIGITS = 20  # the longest meant number is a 64-bit seed
+EXACT_INTEGERS = 2**53
+"""Below it a float has every integer (RFC 8259, section 6)."""
 READ_ON_BYTES = 1 << 26
 """Of a body that is too long: who is cut off while sending does not see why."""
+CHARSET = re.compile(r';\s*charset\s*=\s*"?([^\s;"]*)', re.IGNORECASE)
+CHARSETS = ("utf-8", "utf8", "us-ascii", "ascii")
+GZIP = ("gzip", "x-gzip")
 
 # A string that is not closed runs to the end; possessive, so that no body costs more than one pass.
 STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?'
@@ -42,19 +50,54 @@ async def read_json_object(request: Request, max_bytes: int) -> dict[str, Any]:
     """Read and parse the body of a request.
 
     Raises:
-        HTTPException: 413 if the body is longer than `max_bytes`, 400 if it is no JSON object.
+        HTTPException: 413 if the body is longer than `max_bytes`, as sent or decompressed; 415 if
+            it has an encoding other than gzip or a charset other than UTF-8; 400 if it is no JSON
+            object.
     """
     body = await _read_bytes(request, max_bytes)
+    _check_charset(request.headers.get("content-type", ""))
+    body = _decompress(body, request.headers.getlist("content-encoding"), max_bytes)
     try:
         return parse_json_object(body)
     except InvalidBodyError as error:
         raise HTTPException(400, f"Invalid JSON payload: {error}") from error
 
 
+def _check_charset(content_type: str) -> None:
+    found = CHARSET.search(content_type)
+    if found and found[1].lower() not in CHARSETS:
+        raise HTTPException(
+            415, f"charset {shorten(found[1])} is not supported; send JSON in UTF-8"
+        )
+
+
+def _decompress(body: bytes, encodings: list[str], max_bytes: int) -> bytes:
+    encoding = ", ".join(encodings).strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    if encoding not in GZIP:
+        raise HTTPException(
+            415,
+            f"Content-Encoding {shorten(encoding)} is not supported; send gzip, or none",
+            {"accept-encoding": "gzip, identity"},  # RFC 9110, section 12.5.3
+        )
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(body)) as file:
+            decompressed = file.read(max_bytes + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise HTTPException(400, f"The request body is not valid gzip: {error}") from error
+    if len(decompressed) > max_bytes:
+        raise _too_large(max_bytes, "decompressed")
+    return decompressed
+
+
+def _too_large(max_bytes: int, state: str = "") -> HTTPException:
+    text = f"The {state} request body is larger than {max_bytes} bytes".replace("  ", " ")
+    return HTTPException(413, text, {"connection": "close"})
+
+
 async def _read_bytes(request: Request, max_bytes: int) -> bytes:
-    too_large = HTTPException(
-        413, f"The request body is larger than {max_bytes} bytes", {"connection": "close"}
-    )
+    too_large = _too_large(max_bytes)
     is_asked_for = "expect" in request.headers
     if is_asked_for and int(request.headers.get("content-length", 0)) > max_bytes:
         raise too_large
@@ -140,11 +183,12 @@ def _parse_int(literal: str) -> int:
     return int(literal)
 
 
-def _parse_float(literal: str) -> float:
+def _parse_float(literal: str) -> float | int:
+    """Return a whole number as an integer: JSON has one kind of numbers, 3.0 is 3."""
     value = float(literal)
     if math.isinf(value):
         raise InvalidBodyError(f"the number {literal[:MAX_NUMBER_DIGITS]} is too large")
-    return value
+    return int(value) if value.is_integer() and abs(value) < EXACT_INTEGERS else value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,11 +1,18 @@
 """What a client may do with its connection, where uvicorn itself sets no limit."""
 
 import asyncio
+import re
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 20.0
 MAX_UNREAD_BYTES = 1 << 16
+HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d*)?")
+"""uri-host [":" port] of RFC 9110, section 7.2; it may be empty."""
+
+
+class InvalidHeadError(Exception):
+    """The head of a request breaks a rule of HTTP; the text says which."""
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -20,6 +27,7 @@ class HttpProtocol(HttpToolsProtocol):
     _unread_bytes = 0
     """What came since the last piece of a body, or the last end of a head or a body."""
     _head_timer: asyncio.TimerHandle | None = None
+    _refusal: str | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin; the first request is expected soon."""
@@ -53,7 +61,16 @@ class HttpProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._is_deaf = True
             return
+        try:
+            _check_host(self.parser.get_http_version(), self.headers)
+        except InvalidHeadError as error:
+            self._refusal = str(error)
+            raise  # to the parser, which reads no further
         super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse a request that is not HTTP, and close the connection."""
+        super().send_400_response(self._refusal or msg)
 
     def on_body(self, body: bytes) -> None:
         """Take a piece of a body."""
@@ -75,3 +92,18 @@ class HttpProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _check_host(http_version: str, headers: list[tuple[bytes, bytes]]) -> None:
+    """Check what RFC 9112, section 3.2, has a server refuse.
+
+    Raises:
+        InvalidHeadError: HTTP/1.1 without Host, more than one, or one that cannot be a host.
+    """
+    hosts = [value for name, value in headers if name == b"host"]
+    if not hosts and http_version == "1.1":
+        raise InvalidHeadError("HTTP/1.1 needs a Host header.")
+    if len(hosts) > 1:
+        raise InvalidHeadError("The request has more than one Host header.")
+    if hosts and not HOST.fullmatch(hosts[0].strip()):
+        raise InvalidHeadError("The Host header is not a host with an optional port.")

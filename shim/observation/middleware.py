@@ -4,6 +4,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Collection
 
 from opentelemetry.trace import SpanKind, StatusCode, Tracer
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,7 +17,6 @@ from shim.observation.tracing import parent_of
 
 REQUEST_ID = "x-request-id"
 ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
-QUIET_ROUTES = ("/health/live", "/health/ready", "/metrics", "/v1/models/{model}", "none")
 UNANSWERED = 499  # nginx's word for a client that left before the reply
 
 logger = logging.getLogger(__name__)
@@ -25,10 +25,14 @@ logger = logging.getLogger(__name__)
 class Observation:
     """Gives a request its id and tells log, metrics and trace how it ended."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, tracer: Tracer):
+    def __init__(
+        self, app: ASGIApp, metrics: Metrics, tracer: Tracer, quiet_routes: Collection[str]
+    ):
+        """Take what observes, and the routes whose successes are no line of the log."""
         self._app = app
         self._metrics = metrics
         self._tracer = tracer
+        self._quiet_routes = quiet_routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and its id back."""
@@ -80,7 +84,7 @@ class Observation:
             "status": status,
             "milliseconds": round(1000 * seconds, 1),
         } | _known(context)
-        level = logging.DEBUG if route in QUIET_ROUTES and status < 500 else logging.INFO
+        level = logging.DEBUG if route in self._quiet_routes and status < 500 else logging.INFO
         logger.log(level, "request", extra={FIELDS: fields})
 
 

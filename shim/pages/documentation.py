@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from catalog import ModelEntry, load_catalog
-from shim.families.openai.bodies import NOT_HERE, OpenAIExtras
+from shim.families.openai.bodies import NOT_HERE, OpenAIBody, extras
 from shim.parameters.parameters import INPUTS, CheckedParameters
 
 EXAMPLE_QUESTION = "What is a zephyr?"
@@ -40,14 +40,14 @@ def json_body(
     return _json_body(_without_references(schema.model_json_schema()), examples, required)
 
 
-def openai_body(form: type[BaseModel], examples: dict[str, Any]) -> dict[str, Any]:
+def openai_body(form: type[OpenAIBody], examples: dict[str, Any]) -> dict[str, Any]:
     """Return the OpenAPI field of a body with a route's own fields, and every other parameter."""
     own = form.model_json_schema()
-    extras = OpenAIExtras.model_json_schema()["properties"]
+    further = extras(form.table).model_json_schema()["properties"]
     generate = CheckedParameters.model_json_schema()["properties"]
     for name in NOT_HERE.union(INPUTS):
         del generate[name]
-    properties = generate | extras | own["properties"]
+    properties = generate | further | own["properties"]
     return _json_body(_without_references(own | {"properties": properties}), examples)
 
 

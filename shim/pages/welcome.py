@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse
 from starlette.routing import WebSocketRoute
 
 from shim.families.zephyr import gpu_stats
+from shim.pages.headers import PAGE_HEADERS
 
 router = APIRouter(tags=["welcome"])
 page = Template((Path(__file__).parent / "welcome.html").read_text(encoding="utf-8"))
@@ -31,7 +32,8 @@ async def welcome(request: Request) -> HTMLResponse:
         for route in gpu_stats.router.routes
         if isinstance(route, WebSocketRoute)
     ]
-    return HTMLResponse(page.substitute(models=_rows(models), routes=_rows(routes)))
+    content = page.substitute(models=_rows(models), routes=_rows(routes))
+    return HTMLResponse(content, headers=PAGE_HEADERS)
 
 
 def _rows(pairs: list[tuple[str, str]]) -> str:

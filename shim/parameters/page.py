@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from shim.parameters.table import Category, Group, Row, generate_map, openai_map
+from shim.parameters.table import Category, Group, Row, generate_map, openai_map, responses_map
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "generate-parameters.md"
 INTRODUCTION = """\
@@ -33,14 +33,15 @@ TITLES: dict[Group, str] = {
     "GenerationConfig": "Fields of GenerationConfig",
     "generate": "Arguments of generate()",
     "extension": "Beyond generate()",
-    "openai": "OpenAI's chat completions and completions",
+    "openai": "OpenAI's chat completions, completions and responses",
+    "responses": "OpenAI's responses",
 }
 CATEGORIES: tuple[Category, ...] = ("native", "derived", "accepted", "refused")
 
 
 def generate_page() -> str:
     """Return the page in markdown."""
-    rows = [*generate_map().values(), *openai_map().values()]
+    rows = {**generate_map(), **openai_map(), **responses_map()}.values()
     sections = [
         _section(title, [row for row in rows if row.group == group])
         for group, title in TITLES.items()

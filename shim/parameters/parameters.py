@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic_core import PydanticCustomError
 
 from catalog import PredictApi
 from shim.parameters.table import Row, generate_map
@@ -16,13 +17,41 @@ WITHOUT_BEAMS = ("stop", "stop_strings", "sequence_bias", "logit_bias")
 REFUSED = {name for name, row in generate_map().items() if row.category == "refused"}
 
 
+class TextPart(BaseModel):
+    """One piece of a message's content."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    type: Literal["text"]
+    text: str
+
+
+def _as_parts(content: object) -> object:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}]
+    if isinstance(content, list):
+        return content
+    raise PydanticCustomError("content", "Input should be a string or a list of text parts")
+
+
+Content = Annotated[
+    list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart])
+]
+"""A message's text, also in pieces."""
+
+
 class ChatMessage(BaseModel):
     """One turn of a conversation."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     role: Text
-    content: str
+    content: Content
+
+    @property
+    def text(self) -> str:
+        """The content as one text."""
+        return "".join(part.text for part in self.content)
 
 
 class Parameters(BaseModel):
@@ -70,6 +99,9 @@ class Parameters(BaseModel):
     return_full_text: bool | None = None
     skip_special_tokens: bool | None = None
     priority: float | None = None
+    split_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
 
     def is_streamed(self, api: PredictApi) -> bool:
         """Whether the reply is streamed."""

@@ -42,7 +42,10 @@ def describe(error: ErrorDetails) -> Problem:
         f"[{each}]" if isinstance(each, int) else f".{each[:MAX_QUOTED]}" for each in rest
     )
     if rest and error["type"] in ("extra_forbidden", "model_type"):
-        return Problem(place, "a message is an object of role and content, nothing else")
+        what = "text part is an object of type and text"
+        if "content" not in rest:
+            what = "message is an object of role and content"
+        return Problem(place, f"a {what}, nothing else")
     return Problem(place, error["msg"])
 
 

@@ -9,7 +9,7 @@ from shim.parameters.table import generate_map
 
 PROMPT_NAMES = [("text_input", "prompt"), ("input_ids", "prompt")]
 THE_PROMPT = "the prompt "
-PROMPTS = ("messages", "prompt", "user_message", "input_ids", "inputs")
+PROMPTS = ("messages", "input", "prompt", "user_message", "input_ids", "inputs")
 ROWS = [row for row in generate_map().values() if row.category in ("native", "derived")]
 NAMES = [*((str(row.becomes), row.name) for row in ROWS), *PROMPT_NAMES]
 TENSOR = re.compile(rf"\b({'|'.join(tensor for tensor, _ in NAMES)})(?:_ids|_id_weights)?\b")

@@ -1,4 +1,4 @@
-"""The tables of parameters, `generate.toml` and `openai.toml`: vocabulary and reading.
+"""The tables of parameters, generate.toml, openai.toml, responses.toml: vocabulary and reading.
 
 Categories: a `native` parameter is a field of the engine's request, `becomes`; a `derived` one is
 worked out in translation.py; an `accepted` one cannot change the result; a `refused` one is only
@@ -27,7 +27,7 @@ from shim.parameters.token_types import (
 
 FOLDER = Path(__file__).parent
 
-Group = Literal["GenerationConfig", "generate", "extension", "openai"]
+Group = Literal["GenerationConfig", "generate", "extension", "openai", "responses"]
 Category = Literal["native", "derived", "accepted", "refused"]
 TypeName = Literal[
     "any",
@@ -162,6 +162,27 @@ def generate_map() -> Mapping[str, Row]:
 def openai_map() -> Mapping[str, Row]:
     """Return the rows of OpenAI's further parameters by name, in the order of their table."""
     return _read(FOLDER / "openai.toml")
+
+
+@cache
+def responses_map() -> Mapping[str, Row]:
+    """Return what OpenAI's responses have beside generate() parameters, by name."""
+    shared = {name: row for name, row in openai_map().items() if name not in CHATS_ONLY}
+    return MappingProxyType({**shared, **_read(FOLDER / "responses.toml")})
+
+
+CHATS_ONLY = (
+    "functions",
+    "function_call",
+    "modalities",
+    "audio",
+    "reasoning_effort",
+    "verbosity",
+    "prediction",
+    "suffix",
+    "web_search_options",
+)
+"""What OpenAI's responses have no more."""
 
 
 def _read(path: Path) -> Mapping[str, Row]:

@@ -133,7 +133,7 @@ def _of_the_vocabulary(token_ids: list[int]) -> list[int]:
 
 def _messages(parameters: Parameters, model: ModelEntry) -> list[Message] | None:
     if parameters.messages is not None:
-        return [Message(role=turn.role, content=turn.content) for turn in parameters.messages]
+        return [Message(role=turn.role, content=turn.text) for turn in parameters.messages]
     if parameters.user_message is not None and model.zephyr is not None:
         system_message = parameters.system_message
         if system_message is None:

@@ -5,9 +5,10 @@ generate() parameters, so that a client may also send those (`extra_body` of Ope
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import islice
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -21,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from shim.parameters.parameters import REFUSED, Text, parameter_fields
+from shim.parameters.parameters import REFUSED, Content, Text, parameter_fields
 from shim.parameters.problems import (
     MAX_REPORTED,
     InvalidParametersError,
@@ -30,7 +31,7 @@ from shim.parameters.problems import (
     refusals,
     unknown_parameter,
 )
-from shim.parameters.table import generate_map, openai_map
+from shim.parameters.table import Row, generate_map, openai_map
 from shim.parameters.token_types import TokenId, TokenRow
 from shim.parameters.translation import SEEDS
 
@@ -65,41 +66,33 @@ Prompts = Annotated[
 """Texts or rows of token ids; a single one may stand by itself."""
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Every field is known and of its own type."""
+
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-OpenAIExtras: type[BaseModel] = create_model(
-    "OpenAIExtras", __base__=_Strict, **parameter_fields(openai_map())
-)
-"""What is taken from an OpenAI client, and without effect."""
+Table = Mapping[str, Row]
 
 
-class StreamOptions(_Strict):
+@cache
+def extras(table: Callable[[], Table]) -> type[BaseModel]:
+    """Return what a route takes from an OpenAI client, and without effect, as a model."""
+    return create_model("OpenAIExtras", __base__=Strict, **parameter_fields(table()))
+
+
+class StreamOptions(Strict):
     """What a stream tells besides its text."""
 
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
 
 
-class TextPart(_Strict):
-    """One piece of a message's content."""
-
-    type: Literal["text"]
-    text: str
-
-
-def _as_parts(content: object) -> object:
-    return [{"type": "text", "text": content}] if isinstance(content, str) else content
-
-
-class OpenAIMessage(_Strict):
+class OpenAIMessage(Strict):
     """One turn of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[
-        list[TextPart], BeforeValidator(_as_parts, json_schema_input_type=str | list[TextPart])
-    ]
+    content: Content
 
     @model_validator(mode="before")
     @classmethod
@@ -115,12 +108,20 @@ class OpenAIMessage(_Strict):
         return {"role": "system" if self.role == "developer" else self.role, "content": content}
 
 
-class OpenAIBody(_Strict, ABC):
-    """What both routes act on themselves."""
+class OpenAIBody(Strict):
+    """What all routes act on themselves."""
+
+    table: ClassVar[Callable[[], Table]] = openai_map
+    """The route's further parameters, beside those of generate()."""
 
     model: Text
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+
+
+class ChoicesBody(OpenAIBody, ABC):
+    """What the routes act on themselves whose replies are choices."""
+
     n: Annotated[int, generate_map()["num_return_sequences"].bounds] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=SEEDS)] | None = None
 
@@ -130,7 +131,7 @@ class OpenAIBody(_Strict, ABC):
         """Whether the log probability of each token of a reply is returned."""
 
 
-class ChatBody(OpenAIBody):
+class ChatBody(ChoicesBody):
     """A conversation to continue."""
 
     messages: Annotated[list[OpenAIMessage], Field(min_length=1)]
@@ -139,11 +140,11 @@ class ChatBody(OpenAIBody):
 
     @property
     def wants_logprobs(self) -> bool:
-        """See `OpenAIBody`."""
+        """See `ChoicesBody`."""
         return bool(self.logprobs)
 
 
-class CompletionBody(OpenAIBody):
+class CompletionBody(ChoicesBody):
     """Texts to continue as they stand."""
 
     prompt: Prompts
@@ -153,7 +154,7 @@ class CompletionBody(OpenAIBody):
 
     @property
     def wants_logprobs(self) -> bool:
-        """See `OpenAIBody`."""
+        """See `ChoicesBody`."""
         return self.logprobs is not None
 
 
@@ -167,21 +168,20 @@ def read_body(content: dict[str, Any], form: type[AnyBody]) -> tuple[AnyBody, di
     Raises:
         InvalidParametersError: with every problem.
     """
+    table = form.table()
     content = {name: value for name, value in content.items() if value is not None}
-    problems = [*refusals(content, openai_map())]
-    known = form.model_fields.keys() | _acted_on()
+    problems = [*refusals(content, table)]
+    known = form.model_fields.keys() | _acted_on(form.table)
     unknown = (
-        name
-        for name in content
-        if name not in known and name not in REFUSED and name not in openai_map()
+        name for name in content if name not in known and name not in REFUSED and name not in table
     )
     problems += [unknown_parameter(name, known) for name in islice(unknown, MAX_REPORTED)]
     others = {name: value for name, value in content.items() if name not in form.model_fields}
     body = _checked(form, content, problems)
-    _checked(OpenAIExtras, content, problems)
+    _checked(extras(form.table), content, problems)
     if problems or body is None:
         raise InvalidParametersError(problems[:MAX_REPORTED])
-    return body, {name: value for name, value in others.items() if name not in openai_map()}
+    return body, {name: value for name, value in others.items() if name not in table}
 
 
 def _checked(
@@ -197,8 +197,8 @@ def _checked(
 
 
 @cache
-def _acted_on() -> frozenset[str]:
-    tables = {**generate_map(), **openai_map()}
+def _acted_on(table: Callable[[], Table]) -> frozenset[str]:
+    tables = {**generate_map(), **table()}
     return frozenset(
         name for name, row in tables.items() if row.category != "refused" and name not in NOT_HERE
     )

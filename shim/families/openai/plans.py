@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from aeolus_client import GenerationRequest
 from catalog import ModelEntry
-from shim.families.openai.bodies import ChatBody, CompletionBody, OpenAIBody
+from shim.families.openai.bodies import ChatBody, ChoicesBody, CompletionBody
 from shim.parameters.problems import InvalidParametersError, Problem
 from shim.parameters.table import generate_map
 from shim.parameters.translation import SEEDS, generation_request, sequences_of
@@ -84,7 +84,7 @@ def _completion_problems(body: CompletionBody) -> Iterator[Problem]:
 
 
 def _plan(
-    body: OpenAIBody, prompts: list[dict[str, Any]], prefixes: list[str], entry: ModelEntry
+    body: ChoicesBody, prompts: list[dict[str, Any]], prefixes: list[str], entry: ModelEntry
 ) -> Plan:
     n = body.n or 1
     if n * len(prompts) > MAX_SEQUENCES:

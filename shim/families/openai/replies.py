@@ -23,7 +23,25 @@ def model_object(name: str) -> dict[str, Any]:
 
 
 class Reply(ABC):
-    """One reply: its id and model, and the shape of its choices."""
+    """The body of one reply, plain or streamed."""
+
+    @abstractmethod
+    def content(self, completions: list[Completion], plan: Plan) -> dict[str, Any]:
+        """Return the body of a plain reply."""
+
+    @abstractmethod
+    def events(
+        self,
+        first: IndexedChunk,
+        rest: AsyncGenerator[IndexedChunk, None],
+        plan: Plan,
+        include_usage: bool,
+    ) -> AsyncGenerator[str, None]:
+        """Yield the events of a streamed reply."""
+
+
+class ChoicesReply(Reply):
+    """One reply of choices: its id and model, and the shape of its choices."""
 
     id_prefix: str
     object_name: str
@@ -91,7 +109,7 @@ class Reply(ABC):
             if fields is not None:
                 yield event(index, fields)
         try:
-            async for index, chunk in _all(first, rest):
+            async for index, chunk in all_chunks(first, rest):
                 counts[index] = _counts(chunk)
                 if chunk.text or chunk.log_probs:
                     logprobs = self.logprobs(chunk, offsets[index])
@@ -126,7 +144,7 @@ class Reply(ABC):
         return {"index": index, **fields, "logprobs": logprobs, "finish_reason": reason}
 
 
-class ChatReply(Reply):
+class ChatReply(ChoicesReply):
     """A reply to a conversation."""
 
     id_prefix = "chatcmpl"
@@ -150,7 +168,7 @@ class ChatReply(Reply):
         return {"delta": {"role": "assistant", "content": prefix}}
 
 
-class CompletionReply(Reply):
+class CompletionReply(ChoicesReply):
     """A continued text."""
 
     id_prefix = "cmpl"
@@ -174,9 +192,10 @@ class CompletionReply(Reply):
         return {"text": prefix} if prefix else None
 
 
-async def _all(
+async def all_chunks(
     first: IndexedChunk, rest: AsyncGenerator[IndexedChunk, None]
 ) -> AsyncGenerator[IndexedChunk, None]:
+    """Yield the first chunk, which was awaited before the reply began, and the others."""
     yield first
     async for each in rest:
         yield each

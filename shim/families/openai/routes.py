@@ -1,4 +1,4 @@
-"""The routes of OpenAI's API: chat completions, completions, models."""
+"""The routes of OpenAI's API: chat completions, completions, responses, models."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,18 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from catalog import ModelEntry
-from shim.families.openai.bodies import AnyBody, ChatBody, CompletionBody, read_body
+from shim.families.openai.bodies import AnyBody, ChatBody, CompletionBody, OpenAIBody, read_body
 from shim.families.openai.errors import invalid_parameters, model_not_found
 from shim.families.openai.plans import Plan, plan_chat, plan_completion
-from shim.families.openai.replies import ChatReply, CompletionReply, Reply, model_object
+from shim.families.openai.replies import (
+    ChatReply,
+    ChoicesReply,
+    CompletionReply,
+    Reply,
+    model_object,
+)
+from shim.families.openai.responses.bodies import ResponseBody, plan_response
+from shim.families.openai.responses.replies import ResponseReply
 from shim.families.replies import EVENT_STREAM_TYPE, ClosingStream
 from shim.generation.models import ServedModels
 from shim.generation.sequences import complete_all, merge, run
@@ -35,6 +43,20 @@ COMPLETION_EXAMPLES = {
     "text": {"model": "mistral-7b", "prompt": "A zephyr is", "max_tokens": 32},
     "texts": {"model": "mistral-7b", "prompt": ["A zephyr is", "The mistral is"], "n": 2},
 }
+RESPONSE_EXAMPLES = {
+    "text": {"model": MODEL, "input": "What is a zephyr?", "max_output_tokens": 64},
+    "conversation": {
+        "model": MODEL,
+        "instructions": "Answer in one sentence.",
+        "input": [
+            QUESTION,
+            {"role": "assistant", "content": "A gentle wind."},
+            {"role": "user", "content": "From where does it blow?"},
+        ],
+        "stream": True,
+    },
+}
+MakeReply = Callable[[AnyBody, Plan, str], Reply]
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -51,20 +73,30 @@ async def models(request: Request) -> Response:
 @router.post("/chat/completions", openapi_extra=openai_body(ChatBody, CHAT_EXAMPLES))
 async def chat_completions(request: Request) -> Response:
     """Continue a conversation."""
-    return await _answer(request, ChatBody, plan_chat, ChatReply)
+    return await _answer(request, ChatBody, plan_chat, _choices(ChatReply))
 
 
 @router.post("/completions", openapi_extra=openai_body(CompletionBody, COMPLETION_EXAMPLES))
 async def completions(request: Request) -> Response:
     """Continue one text or several as they stand."""
-    return await _answer(request, CompletionBody, plan_completion, CompletionReply)
+    return await _answer(request, CompletionBody, plan_completion, _choices(CompletionReply))
+
+
+@router.post("/responses", openapi_extra=openai_body(ResponseBody, RESPONSE_EXAMPLES))
+async def responses(request: Request) -> Response:
+    """Answer a text, or a conversation that is sent whole; nothing is stored."""
+    return await _answer(request, ResponseBody, plan_response, ResponseReply)
+
+
+def _choices(form: type[ChoicesReply]) -> MakeReply[OpenAIBody]:
+    return lambda body, _, request_id: form(body.model, request_id)
 
 
 async def _answer(
     request: Request,
     form: type[AnyBody],
     make_plan: Callable[[AnyBody, dict[str, Any], ModelEntry], Plan],
-    reply_form: type[Reply],
+    make_reply: MakeReply[AnyBody],
 ) -> Response:
     content = await read_json_object(request, request.state.settings.max_body_bytes)
     served: ServedModels = request.state.models
@@ -77,7 +109,7 @@ async def _answer(
         return invalid_parameters(error)
     except HTTPException as error:
         return model_not_found(str(error.detail))
-    reply = reply_form(body.model, request.state.request_id)
+    reply = make_reply(body, plan, request.state.request_id)
     if not body.stream:
         with under_their_names(content):
             replies = await while_connected(

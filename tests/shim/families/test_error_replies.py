@@ -1,3 +1,4 @@
+import gzip
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,6 +85,69 @@ def test_zephyr_routes_refuse_as_fastapi_does(
     assert "x-baseten-error-code" not in reply.headers
 
 
+ROUTES = [NAMED, "/zephyr/python", "/v1/chat/completions", "/v1/completions"]
+NO_GZIP = "The request body is not valid gzip"
+
+
+def text_of(reply: Any) -> str:
+    content = reply.json()
+    text = content.get("detail") or content["error"]
+    return str(text["message"] if isinstance(text, dict) else text)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "text"),
+    [
+        (b"{}", {"content-encoding": "br"}, 415, "Content-Encoding br is not supported; send gzip"),
+        (b"{}", {"content-encoding": "gzip, gzip"}, 415, "Content-Encoding gzip, gzip is not supp"),
+        (b"{}", {"content-encoding": "gzip"}, 400, NO_GZIP),
+        (gzip.compress(b"{}")[:-1], {"content-encoding": "gzip"}, 400, NO_GZIP),
+        (gzip.compress(b"{}") + b"x", {"content-encoding": "gzip"}, 400, NO_GZIP),
+        (
+            gzip.compress(bytes(10_000_000)),
+            {"content-encoding": "gzip"},
+            413,
+            "The decompressed request body is larger than 10000 bytes",
+        ),
+        (
+            '{"a": 1}'.encode("utf-16"),
+            {"content-type": 'application/json; charset="UTF-16"'},
+            415,
+            "charset UTF-16 is not supported; send JSON in UTF-8",
+        ),
+        (b"{}", {"content-type": "text/plain;charset=latin-1;x=y"}, 415, "charset latin-1 is not"),
+    ],
+)
+def test_an_encoding_that_is_not_read_is_refused_by_name(
+    shim: TestClient, route: str, body: bytes, headers: dict[str, str], status: int, text: str
+) -> None:
+    reply = shim.post(route, content=body, headers=headers)
+    assert (reply.status_code, text_of(reply)[: len(text)]) == (status, text)
+    is_about_encoding = status == 415 and "content-encoding" in headers
+    assert reply.headers.get("accept-encoding") == ("gzip, identity" if is_about_encoding else None)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("encoding", ["gzip", "X-Gzip", "identity", ""])
+@pytest.mark.parametrize("charset", ["utf-8", '"UTF8"', "us-ascii"])
+def test_a_body_that_can_be_read_is_read(
+    shim: TestClient, route: str, encoding: str, charset: str
+) -> None:
+    body = b'{"temprature": 1}'
+    if "gzip" in encoding.lower():
+        body = gzip.compress(body[:5]) + gzip.compress(body[5:])
+    reply = shim.post(
+        route,
+        content=body,
+        headers={
+            "content-encoding": encoding,
+            "content-type": f"application/json; charset={charset}",
+        },
+    )
+    assert "temprature" in reply.text
+
+
 @pytest.mark.parametrize("route", [NAMED, *ZEPHYR_ROUTES])
 def test_a_body_of_unknown_length_is_refused_while_it_is_read(shim: TestClient, route: str) -> None:
     reply = shim.post(route, content=(b" " * 1000 for _ in range(11)))
@@ -157,6 +221,7 @@ def test_a_get_is_told_to_post(shim: TestClient, route: str) -> None:
     reply = shim.get(route)
     assert reply.status_code == 405
     assert reply.headers["allow"] == "POST"
+    assert reply.headers.get("x-baseten-error-code") == (None if "zephyr" in route else "600")
     (text,) = reply.json().values()
     assert text == f"GET is not allowed on {route}; allowed: POST."
 
@@ -191,6 +256,19 @@ def test_an_unknown_model_is_not_found(
     reply = shim.post(path, json={"prompt": "hi"}, headers=headers)
     assert reply.status_code == 404
     assert reply.json()["error"].startswith("Model 'gpt-2' is not served here; served: llama-2-70b")
+    assert reply.headers["x-baseten-error-code"] == "600"
+
+
+def test_an_unexpected_error_has_the_truss_code_for_it(settings: Settings) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError("secret")
+
+    app = create_app(settings)
+    app.add_api_route("/fail", fail)
+    with TestClient(app, raise_server_exceptions=False) as shim:
+        reply = shim.get("/fail")
+    assert (reply.status_code, reply.json()) == (500, {"error": "Internal Server Error"})
+    assert reply.headers["x-baseten-error-code"] == "500"
 
 
 def test_a_long_name_of_an_unknown_model_is_cut(shim: TestClient) -> None:

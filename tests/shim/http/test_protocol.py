@@ -69,6 +69,46 @@ def test_leaving_stops_the_engine_also_when_more_requests_were_sent(
         time.sleep(0.1)
 
 
+@pytest.mark.parametrize(
+    ("head", "reason"),
+    [
+        ("GET /health/live HTTP/1.1\r\n", "HTTP/1.1 needs a Host header."),
+        ("POST /predict HTTP/1.1\r\ncontent-length: 2\r\n", "HTTP/1.1 needs a Host header."),
+        (
+            "GET /zephyr/ws/gpu-stats HTTP/1.1\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+            "HTTP/1.1 needs a Host header.",
+        ),
+        ("GET / HTTP/1.1\r\nhost: a\r\nHost: a\r\n", "more than one Host header."),
+        ("GET / HTTP/1.0\r\nhost: a\r\nHost: b\r\n", "more than one Host header."),
+        ("GET / HTTP/1.1\r\nhost: a/b\r\n", "The Host header is not a host"),
+        ("GET / HTTP/1.1\r\nhost: a b\r\n", "The Host header is not a host"),
+        ("GET / HTTP/1.1\r\nhost: a:b\r\n", "The Host header is not a host"),
+    ],
+)
+def test_a_request_for_no_host_is_bad(shim_url: str, head: str, reason: str) -> None:
+    with connect(shim_url) as connection:
+        connection.sendall(f"{head}\r\n".encode() + b"{}" + LIVE)
+        received = read_to_the_end(connection)
+    assert received.count(b"content-type") == 1
+    assert received.startswith(b"HTTP/1.1 400")
+    assert reason.encode() in received
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /health/live HTTP/1.0\r\n",
+        "GET /health/live HTTP/1.1\r\nhost: \r\n",
+        "GET /health/live HTTP/1.1\r\nhost: model-mistral-7b.my_host:8000\r\n",
+        "GET /health/live HTTP/1.1\r\nhost: [::1]:8000\r\n",
+    ],
+)
+def test_every_host_is_taken(shim_url: str, head: str) -> None:
+    with connect(shim_url) as connection:
+        connection.sendall(f"{head}connection: close\r\n\r\n".encode())
+        assert read_to_the_end(connection).startswith(b"HTTP/1.1 200")
+
+
 def test_requests_one_after_the_other_share_a_connection(shim_url: str) -> None:
     with connect(shim_url) as connection:
         for _ in range(3):

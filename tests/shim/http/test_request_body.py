@@ -109,6 +109,27 @@ def test_a_wrong_body_is_refused_with_the_reason(body: bytes, reason: str) -> No
     assert reason in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("literal", "value"),
+    [
+        ("3.0", 3),
+        ("-2.50e1", -25),
+        ("1E2", 100),
+        ("-0.0", 0),
+        ("9007199254740991.0", 2**53 - 1),
+    ],
+)
+def test_a_whole_number_is_an_integer(literal: str, value: int) -> None:
+    found = parse_json_object(f'{{"a": {literal},}}'.encode())["a"]
+    assert (type(found), found) == (int, value)
+
+
+@pytest.mark.parametrize("literal", ["3.5", "1e16", "1e300", "0.1e0"])
+def test_another_number_stays_one(literal: str) -> None:
+    found = parse_json_object(f'{{"a": {literal}}}'.encode())["a"]
+    assert (type(found), found) == (float, float(literal))
+
+
 def test_an_escaped_backslash_begins_no_surrogate() -> None:
     assert parse_json_object(rb'{"a": "\\ud800 \ud83d\ude00"}') == {"a": "\\ud800 \U0001f600"}
 

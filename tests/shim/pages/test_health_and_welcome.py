@@ -2,16 +2,38 @@ import pytest
 from starlette.testclient import TestClient
 
 from catalog import load_catalog
+from shim.health import VERSION
+
+LIVE = ["/health/live", "/healthz", "/livez", "/v1/health/live", "/v2/health/live"]
+READY = ["/health/ready", "/health", "/ping", "/readyz", "/v2/health/ready"]
+NOT_READY = "Triton cannot be reached, or has not loaded every model."
 
 
-def test_the_process_lives_without_triton(shim: TestClient) -> None:
-    assert shim.get("/health/live").status_code == 200
+@pytest.mark.parametrize("path", LIVE)
+def test_the_process_lives_without_triton(shim: TestClient, path: str) -> None:
+    assert shim.get(path).json() == {"status": "live"}
+    assert shim.head(path).status_code == 200
+
+
+def test_the_version_is_the_installed_one(shim: TestClient) -> None:
+    assert shim.get("/version").json() == {"version": VERSION}
+    assert shim.get("/openapi.json").json()["info"]["version"] == VERSION
+
+
+@pytest.mark.parametrize(("documented", "names"), [(LIVE[0], LIVE[1:]), (READY[0], READY[1:])])
+def test_the_other_names_of_a_probe_are_in_its_description(
+    shim: TestClient, documented: str, names: list[str]
+) -> None:
+    paths = shim.get("/openapi.json").json()["paths"]
+    for name in names:
+        assert name not in paths
+        assert name in paths[documented]["get"]["description"]
 
 
 @pytest.mark.parametrize(
     ("path", "text"),
     [
-        ("/health/ready", "Triton cannot be reached, or has not loaded every model."),
+        *((path, NOT_READY) for path in READY),
         ("/v1/models/mistral-7b", "Model with name mistral-7b is not ready."),
         ("/v1/models/mistral-7b/loaded", "Model with name mistral-7b is not ready."),
         ("/v1/models/model", "Model with name model is not ready."),
@@ -22,6 +44,12 @@ def test_nothing_is_ready_without_triton(shim: TestClient, path: str, text: str)
     assert reply.status_code == 503
     assert reply.json() == {"error": text}
     assert reply.headers["retry-after"] == "1"
+
+
+def test_a_probe_below_openais_prefix_is_refused_in_its_form(shim: TestClient) -> None:
+    reply = shim.get("/v1/health/ready")
+    assert reply.status_code == 503
+    assert reply.json()["error"]["message"] == NOT_READY
 
 
 def test_an_unknown_model_is_never_loaded(shim: TestClient) -> None:
@@ -36,7 +64,7 @@ def test_openais_clients_are_told_of_an_unknown_model_in_their_form(shim: TestCl
     error = reply.json()["error"]
     assert error["message"].startswith("Model 'gpt-2' is not served here")
     assert (error["param"], error["code"]) == ("model", "model_not_found")
-    assert reply.headers["x-baseten-error-code"] == "700"
+    assert reply.headers["x-baseten-error-code"] == "600"
 
 
 def test_the_welcome_page_lists_models_and_routes(shim: TestClient) -> None:

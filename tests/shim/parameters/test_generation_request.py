@@ -189,6 +189,16 @@ def test_a_prompt_is_continued_and_messages_are_passed_on() -> None:
     assert (messages.text_input, messages.messages) == (None, [{"role": "user", "content": "hi"}])
 
 
+def test_the_parts_of_a_message_are_one_text() -> None:
+    parts = [{"type": "text", "text": text} for text in ("h", "", "i")]
+    for model in ("llama-3-8b-instruct", "stablelm-zephyr-3b", "zephyr-7b-beta"):
+        turns = [{"role": "user", "content": parts}, {"role": "assistant", "content": []}]
+        assert translate(model, messages=turns).messages == [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": ""},
+        ]
+
+
 def test_zephyrs_messages_may_come_as_user_and_system_message() -> None:
     zephyr = CATALOG["zephyr-7b-beta"].zephyr
     assert zephyr is not None

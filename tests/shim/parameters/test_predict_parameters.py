@@ -12,7 +12,8 @@ STABLELM = "stablelm-zephyr-3b"
 MISTRAL = "mistral-7b"
 LLAMA_3 = "llama-3-8b-instruct"
 ZEPHYR = "zephyr-7b-beta"
-TURN = {"role": "user", "content": "hi"}
+TURN: dict[str, Any] = {"role": "user", "content": "hi"}
+PART = {"type": "text", "text": "h"}
 
 
 def problems(model: str, **body: Any) -> str:
@@ -102,7 +103,18 @@ def test_a_wrong_value_is_named_with_the_rule(name: str, value: object, problem:
         ([TURN, {"role": "user"}], "messages[1].content: Field required"),
         ([{"content": "hi"}], "messages[0].role: Field required"),
         ([{"role": "", "content": "hi"}], "messages[0].role: String should have at least 1"),
-        ([{"role": "user", "content": [{"type": "text"}]}], "messages[0].content: Input should be"),
+        (
+            [{**TURN, "content": 5}],
+            "messages[0].content: Input should be a string or a list of text",
+        ),
+        ([{**TURN, "content": None}], "messages[0].content: Input should be a string or a list"),
+        ([{**TURN, "content": ["a"]}], "messages[0].content[0]: a text part is an object of type"),
+        ([{**TURN, "content": [PART | {"b": 1}]}], "messages[0].content[0].b: a text part is an"),
+        ([{**TURN, "content": [{"type": "text"}]}], "messages[0].content[0].text: Field required"),
+        (
+            [{**TURN, "content": [PART, {"type": "image_url", "image_url": {}}]}],
+            "messages[0].content[1].type: Input should be 'text'",
+        ),
         ([{**TURN, "name": "x"}], "messages[0].name: a message is an object of role and content"),
     ],
 )

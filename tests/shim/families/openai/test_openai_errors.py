@@ -6,10 +6,11 @@ import pytest
 from starlette.testclient import TestClient
 
 CHAT = "/v1/chat/completions"
-ROUTES = [CHAT, "/v1/completions"]
+ROUTES = [CHAT, "/v1/completions", "/v1/responses"]
 BODIES: dict[str, dict[str, Any]] = {
     CHAT: {"model": "mistral-7b", "messages": [{"role": "user", "content": "hi"}]},
     "/v1/completions": {"model": "mistral-7b", "prompt": "hi"},
+    "/v1/responses": {"model": "mistral-7b", "input": "hi"},
 }
 
 

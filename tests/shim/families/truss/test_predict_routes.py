@@ -8,6 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from launcher.server import TritonServer
+from shim import health
 from shim.app import create_app
 from shim.settings import Settings
 
@@ -182,7 +183,8 @@ def test_a_prompt_that_leaves_no_room_is_refused_with_both_numbers(shim_url: str
 
 
 def test_models_are_ready(shim_url: str) -> None:
-    assert httpx.get(f"{shim_url}/health/ready", timeout=TIMEOUT).status_code == 200
+    for path in health.READY:
+        assert httpx.get(shim_url + path, timeout=TIMEOUT).json() == {"status": "ready"}
     for path in ("/v1/models/mistral-7b", "/v1/models/model", "/v1/models/mistral-7b/loaded"):
         reply = httpx.get(shim_url + path, timeout=TIMEOUT)
         assert reply.status_code == 200

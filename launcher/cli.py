@@ -1,0 +1,62 @@
+"""What this distribution adds to the command `aeolus` (entry points `aeolus.commands`).
+
+Each takes the arguments behind its name and returns the exit code; its docstring is its line in
+`aeolus --help`. What a command runs is imported when it runs: some of it takes seconds.
+"""
+
+PROGRAM = "aeolus"
+
+
+def serve(arguments: list[str]) -> int:
+    """Serve models: a tritonserver and the shim in front of it."""
+    from launcher.serve import main
+
+    return main(arguments, f"{PROGRAM} serve")
+
+
+def shim(arguments: list[str]) -> int:
+    """Serve in front of Tritons that run elsewhere."""
+    from shim.__main__ import main
+
+    return main(arguments, f"{PROGRAM} shim")
+
+
+def plan(arguments: list[str]) -> int:
+    """Compute memory, capacity and disk of an engine."""
+    return _build_engines("plan", arguments)
+
+
+def fetch(arguments: list[str]) -> int:
+    """Download a Hugging Face checkpoint."""
+    return _build_engines("fetch", arguments)
+
+
+def convert(arguments: list[str]) -> int:
+    """Make the TensorRT-LLM checkpoint, one file per rank."""
+    return _build_engines("convert", arguments)
+
+
+def build(arguments: list[str]) -> int:
+    """Run trtllm-build; needs the GPU and TensorRT-LLM."""
+    return _build_engines("build", arguments)
+
+
+def assemble(arguments: list[str]) -> int:
+    """Write the model repository that serves an engine."""
+    return _build_engines("assemble", arguments)
+
+
+def verify(arguments: list[str]) -> int:
+    """Check a TensorRT-LLM checkpoint or engine."""
+    return _build_engines("verify", arguments)
+
+
+def docs(arguments: list[str]) -> int:
+    """Write docs/engine-builds.md from the catalog."""
+    return _build_engines("docs", arguments)
+
+
+def _build_engines(command: str, arguments: list[str]) -> int:
+    from build_engines.__main__ import main
+
+    return main([command, *arguments], PROGRAM)
