@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-EngineName = Literal["reference", "tensorrtllm-1.2.1"]
+EngineName = Literal["reference", "executor-1.2.1", "tensorrtllm-1.2.1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ NOT_PASSED = "TensorRT-LLM's C++ backend passes no priority to its executor"
 FIXED_VALUES: Mapping[EngineName, Mapping[str, FixedValue]] = MappingProxyType(
     {
         "reference": MappingProxyType({}),
+        "executor-1.2.1": MappingProxyType({}),  # called with every value's own name
         "tensorrtllm-1.2.1": MappingProxyType(
             {
                 "length_penalty": FixedValue(0.0, MISTAKEN),
@@ -55,6 +56,7 @@ FIXED_PRIORITIES: Mapping[EngineName, FixedValue] = MappingProxyType(
 BEAM_DEFAULTS: Mapping[EngineName, Mapping[str, float]] = MappingProxyType(
     {
         "reference": MappingProxyType({"length_penalty": 1.0, "early_stopping": 0}),
+        "executor-1.2.1": MappingProxyType({"length_penalty": 1.0, "early_stopping": 0}),
         "tensorrtllm-1.2.1": MappingProxyType({}),
     }
 )
