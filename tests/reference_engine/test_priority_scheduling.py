@@ -45,12 +45,14 @@ def test_what_runs_is_not_interrupted(one_row: ReferenceEngine) -> None:
     first, second = Replies(), Replies()
     ends: list[str] = []
 
+    def listen_high(event: TokenEvent) -> None:
+        ends.append("high")
+        second(event)
+
     def submit_higher(event: TokenEvent) -> None:
         if not ends:
             ends.append("begun")
-            one_row.submit(
-                request([4], 1, priority=1.0), lambda each: (ends.append("high"), second(each))[1]
-            )
+            one_row.submit(request([4], 1, priority=1.0), listen_high)
         if event.is_final:
             ends.append("low")
         first(event)

@@ -34,7 +34,7 @@ class SampledQuery(ZephyrQuery):
     top_p: Annotated[float, TABLE["top_p"].bounds] | None = None
 
 
-PARAMETERS = set(SampledQuery.model_fields)
+SAMPLING = set(SampledQuery.model_fields)
 
 
 class QueryModel(SampledQuery):

@@ -10,7 +10,7 @@ from aeolus_client import Completion
 from catalog import GenerationDefaults, ZephyrApp
 from shim.families.replies import json_reply
 from shim.families.zephyr.bodies import (
-    PARAMETERS,
+    SAMPLING,
     CodeDocQuery,
     QueryModel,
     RawQuery,
@@ -137,7 +137,7 @@ def _parameters(
     query: ZephyrQuery,
 ) -> Parameters:
     """Return what a predict request with the same meaning would say."""
-    given = query.model_dump(include=PARAMETERS, exclude_none=True)
+    given = query.model_dump(include=SAMPLING, exclude_none=True)
     return Parameters(
         user_message=user_message,
         system_message=system_message,
