@@ -1,13 +1,8 @@
-"""The request parameter that an engine reads: what Triton hands to every step of an ensemble.
+"""The request parameter that an engine reads."""
 
-Triton keeps the name `priority` for the queues of its own batchers.
-"""
-
-import json
-
-from engine_step.interface import DEFAULT_PRIORITY, RequestRefusedError
-
-PRIORITY = "request_priority"
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY, read_request_parameters
+from engine_step.interface import RequestRefusedError
 
 
 def priority_of(parameters: str) -> float:
@@ -16,9 +11,8 @@ def priority_of(parameters: str) -> float:
     Raises:
         RequestRefusedError: it is not such a number.
     """
-    value = json.loads(parameters).get(PRIORITY) if parameters else None
-    if value is None:
-        return DEFAULT_PRIORITY
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise RequestRefusedError(f"{PRIORITY} is {value!r}; it must be a number from 0 to 1")
-    return float(value)
+    try:
+        priority = read_request_parameters(parameters).request_priority
+    except InvalidRequestError as error:
+        raise RequestRefusedError(str(error)) from error
+    return DEFAULT_PRIORITY if priority is None else priority

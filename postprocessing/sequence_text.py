@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from aeolus_contract.request_parameters import RequestParameters
 from postprocessing.detokenizer import detokenizer_of
-from postprocessing.parameters import TextParameters
 from postprocessing.stop_strings import StopStrings
 from postprocessing.vocabulary import Vocabulary
 
@@ -11,12 +11,14 @@ from postprocessing.vocabulary import Vocabulary
 class SequenceText:
     """What shows of one sequence, as its tokens come."""
 
-    def __init__(self, vocabulary: Vocabulary, parameters: TextParameters):
+    def __init__(self, vocabulary: Vocabulary, parameters: RequestParameters):
         """Begin a sequence."""
         self.parameters = parameters
-        self._detokenizer = detokenizer_of(vocabulary, parameters.skip_special_tokens)
+        self._detokenizer = detokenizer_of(vocabulary, bool(parameters.skip_special_tokens))
         self._end_ids = (
-            vocabulary.hidden_end_ids if parameters.end_ids is None else parameters.end_ids
+            vocabulary.hidden_end_ids
+            if parameters.end_ids is None
+            else frozenset(parameters.end_ids)
         )
         self._stop = StopStrings(parameters.stop) if parameters.stop else None
         self._num_tokens = 0

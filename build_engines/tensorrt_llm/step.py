@@ -5,21 +5,18 @@ from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from aeolus_contract.parameters import EngineName, engine_parameters
+from aeolus_contract.steps import ENGINE_INPUTS_OF_OTHER_CLIENTS
 from build_engines.checkpoint.engine_config import BuildConfig
 from build_engines.plan.memory import KV_CACHE_FRACTION
 
 BACKEND = "tensorrtllm"
+ENGINE_NAME: EngineName = "tensorrtllm-1.2.1"
 EXECUTOR = "executor"
 """The step's parameter `runtime` for the executor."""
 UNDECLARED_INPUTS = (
-    # Taken for other parameters (NVIDIA/TensorRT-LLM, pull request 13633).
-    "len_penalty",
-    "early_stopping",
-    "no_repeat_ngram_size",
-    "num_return_sequences",
-    # Looked for under other names, so not read (triton_backend/inflight_batcher_llm/src/utils.h).
-    "runtime_top_p_min",
-    "min_length",
+    *(engine.tensor for row, engine in engine_parameters() if ENGINE_NAME in row.fixed),
+    *ENGINE_INPUTS_OF_OTHER_CLIENTS,
 )
 """Inputs that the 1.2.1 backend gets wrong; what is not declared cannot be sent."""
 QUEUE_PARAMETER = "max_queue_size"

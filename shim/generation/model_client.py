@@ -16,8 +16,8 @@ from aeolus_client import (
     TextChunk,
     gather,
 )
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from shim.generation.admission import Admission
-from shim.generation.priority import DEFAULT_PRIORITY
 from shim.generation.replicas import Replicas
 from shim.observation.context import current
 from shim.observation.logs import FIELDS

@@ -1,10 +1,8 @@
 """Who may ask to be served before others."""
 
 from aeolus_client import ServiceError
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from shim.settings import Settings
-
-DEFAULT_PRIORITY = 0.5
-"""Of a request that does not say."""
 
 
 class PriorityNotAllowedError(ServiceError):
