@@ -16,13 +16,14 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM ${REGISTRY}${BASE}${DIGEST}
 COPY constraints.txt docker/constraints.py docker/healthcheck.py /opt/aeolus/
-# What NVIDIA has installed stays as it is; pip fails where Aeolus would need another version.
+# What NVIDIA has installed stays as it is; pip fails where Aeolus would need another version. The
+# wheels are named by their files: PyPI has another project called aeolus.
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
     /opt/venv-tritonserver/bin/python /opt/aeolus/constraints.py /opt/aeolus/constraints.txt \
         > /opt/aeolus/installed.txt \
-    && /opt/venv-tritonserver/bin/python -m pip install --find-links /wheels \
-        --constraint /opt/aeolus/installed.txt 'aeolus-client[cli]' 'aeolus[models,chat]'
+    && /opt/venv-tritonserver/bin/python -m pip install --constraint /opt/aeolus/installed.txt \
+        "$(echo /wheels/aeolus_client-*.whl)[cli]" "$(echo /wheels/aeolus-*.whl)[models,chat]"
 RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp aeolus \
     && install --directory --owner=10001 --group=0 --mode=0775 /models \
     && install --directory --mode=1777 /run/aeolus

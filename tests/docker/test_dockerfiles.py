@@ -1,5 +1,6 @@
 """The Dockerfiles: linted, and given no more of the checkout than an image needs."""
 
+import re
 import subprocess
 import tomllib
 from importlib.metadata import distribution
@@ -30,6 +31,13 @@ def test_an_image_runs_as_an_ordinary_user_and_says_what_it_is(dockerfile: Path)
     assert any(line.startswith("HEALTHCHECK ") for line in instructions)
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"ARG VERSION={version}" in instructions
+
+
+def test_our_wheels_are_never_asked_for_by_name() -> None:
+    """PyPI has another project called aeolus."""
+    for dockerfile in DOCKERFILES:
+        for line in dockerfile.read_text().splitlines():
+            assert not re.search(r"(?<![/\w])aeolus(-client)?\[", line), line
 
 
 def test_no_image_is_tied_to_a_registry() -> None:
