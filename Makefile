@@ -27,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build
+.PHONY: help install serve test test-executor lint format generate plan modelopt build
 .PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
 
 help: ## List the targets
@@ -53,11 +53,18 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 test: lint ## Run the linters and every test, those on a real tritonserver included
 	@$(BIN)/python -m pytest
 
+test-executor: $(INSTALLED) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
+	@$(BIN)/python -m pytest --runtime executor tests/executor_engine tests/client tests/nvidia_clients \
+		tests/reference_engine/test_engine_contract.py tests/shim/parameters
+
 lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@for model in model_repository/*/1/model.py; do $(BIN)/mypy $$model || exit 1; done
+
+generate: $(INSTALLED) ## Make the files that come from the contract's tables
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m scripts.generate
 
 format: $(INSTALLED) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .
@@ -65,6 +72,9 @@ format: $(INSTALLED) ## Format the code and mend what can be mended
 
 plan: $(INSTALLED) ## Compute what MODEL's engine needs: memory, capacity, disk
 	@$(BIN)/python -m build_engines plan $(MODEL) $(ENGINE_OPTIONS)
+
+modelopt: $(INSTALLED) ## Install NVIDIA ModelOpt, with which fp8 and int4_awq are converted
+	@$(BIN)/python -m build_engines.quantize.packages
 
 CHECKPOINT_DIR = $(or $(CHECKPOINT),.run/checkpoints/$(MODEL))
 build: $(INSTALLED) ## In the container: download MODEL, convert it, build its engine, assemble

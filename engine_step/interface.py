@@ -8,9 +8,11 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+
+from engine_step.sampling_config import SamplingConfig as SamplingConfig
 
 
 class RequestRefusedError(ValueError):
@@ -29,35 +31,8 @@ class EngineStoppedError(RuntimeError):
     """The engine was shut down or its step loop failed; it serves nothing any more."""
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingConfig:
-    """How the next token is chosen, with the C++ backend's defaults.
-
-    Greedy when `top_k` is 1, or when `top_k` is 0 and `top_p` is 0; beam search when
-    `beam_width` is above 1; otherwise a draw from the top-k / top-p distribution
-    (`top_k` 0: no limit, `top_p` 0 or 1: no limit).
-
-    After each token `top_p` is multiplied by `top_p_decay`, though not below `top_p_min`, and is
-    itself again after the token `top_p_reset_id`. In a beam search row j of a step is ranked as if
-    its log-probability were higher by j times `beam_search_diversity_rate`.
-    """
-
-    beam_width: int = 1
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 0.0
-    top_p_decay: float = 1.0
-    top_p_min: float = 1e-6
-    top_p_reset_id: int | None = None
-    seed: int | None = None
-    repetition_penalty: float = 1.0
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
-    min_tokens: int = 0
-    no_repeat_ngram_size: int = 0
-    len_penalty: float = 0.0
-    early_stopping: int = 1  # 1: stop with beam_width hypotheses; 0: heuristic; 2: never early
-    beam_search_diversity_rate: float = 0.0
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+"""Why a sequence ended: end id or stop word, the limit of tokens, `Engine.cancel`, a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +81,7 @@ class PerfMetrics:
     first_scheduled_time_ns: int
     first_token_time_ns: int
     last_token_time_ns: int
+    """Of the token that ended the request; so in a stream it marks the last event."""
     kv_cache_alloc_total_blocks: int
     kv_cache_alloc_new_blocks: int
     kv_cache_reused_blocks: int
@@ -118,8 +94,9 @@ class TokenEvent:
     `output_ids` holds one list a beam: the tokens not reported before when streaming with one
     beam, otherwise all of them, best beam first, after the prompt unless it is excluded. A final
     event may hold no token (the end id was drawn) and, after a cancel, holds what there was.
-    With `error` set the event is final and holds no tokens. `log_probs` has an entry a beam if
-    they were asked for. `num_generated` counts the tokens of all beams so far, reported or not.
+    With `error` set the event is final and holds no tokens. A final event without one says in
+    `finish_reasons` why each beam ended, where the engine knows. `log_probs` has an entry a beam
+    if they were asked for. `num_generated` counts the tokens of all beams so far, reported or not.
     """
 
     output_ids: list[list[int]]
@@ -128,6 +105,7 @@ class TokenEvent:
     num_generated: int = 0
     log_probs: list[BeamLogProbs] | None = None
     perf_metrics: PerfMetrics | None = None
+    finish_reasons: list[FinishReason] | None = None
 
     def followed_by(self, later: "TokenEvent") -> "TokenEvent | None":
         """Return what both say: a stream's tokens one after the other; of beams the later says all.
@@ -146,6 +124,7 @@ class TokenEvent:
             later.num_generated,
             None,
             later.perf_metrics,
+            later.finish_reasons,
         )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from aeolus_contract.parameters import NUMPY_TYPES, engine_parameters
+from aeolus_contract.steps import PERF_METRICS
 from engine_step.interface import (
     BeamLogProbs,
     EngineRequest,
@@ -24,29 +26,6 @@ Tensors = Mapping[str, Tensor]
 
 COUNTS = ("num_input_tokens", "num_output_tokens")
 PADDING = -1  # behind beams that are shorter than the longest
-
-# Tensor name to SamplingConfig field.
-SAMPLING_INTEGERS = {
-    "beam_width": "beam_width",
-    "runtime_top_k": "top_k",
-    "runtime_top_p_reset_ids": "top_p_reset_id",
-    "seed": "seed",
-    "min_tokens": "min_tokens",
-    "min_length": "min_tokens",  # its older name
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "early_stopping": "early_stopping",  # BOOL in older clients, INT32 in newer ones
-}
-SAMPLING_NUMBERS = {
-    "temperature": "temperature",
-    "runtime_top_p": "top_p",
-    "runtime_top_p_decay": "top_p_decay",
-    "runtime_top_p_min": "top_p_min",
-    "repetition_penalty": "repetition_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "len_penalty": "len_penalty",
-    "beam_search_diversity_rate": "beam_search_diversity_rate",
-}
 
 
 def wants_stop(tensors: Tensors) -> bool:
@@ -87,20 +66,6 @@ def request_from_tensors(
     )
 
 
-PERF_METRICS: dict[str, type[np.generic]] = {
-    "kv_cache_alloc_new_blocks": np.int32,
-    "kv_cache_reused_blocks": np.int32,
-    "kv_cache_alloc_total_blocks": np.int32,
-    "arrival_time_ns": np.int64,
-    "first_scheduled_time_ns": np.int64,
-    "first_token_time_ns": np.int64,
-    "last_token_time_ns": np.int64,
-    "acceptance_rate": np.float32,
-    "total_accepted_draft_tokens": np.int32,
-    "total_draft_tokens": np.int32,
-}
-
-
 def counts_asked(tensors: Tensors) -> frozenset[str]:
     """Return which of `COUNTS` the request wants in every response (`return_<name>`)."""
     return frozenset(name for name in COUNTS if _flag(tensors, f"return_{name}"))
@@ -113,9 +78,9 @@ def tensors_from_event(
 
     Returns:
         `output_ids` INT32 [1, beams, longest], `sequence_length` INT32 [1, beams], the `counts`
-        asked for, INT32 [1, 1], and with log-probabilities in the event `cum_log_probs` FP32
-        [1, beams] and `output_log_probs` FP32 [1, beams, longest generated]. `num_output_tokens`
-        counts this response over all beams.
+        asked for, INT32 [1, 1], at the end `finish_reason` STRING [1, beams], and with
+        log-probabilities in the event `cum_log_probs` FP32 [1, beams] and `output_log_probs` FP32
+        [1, beams, longest generated]. `num_output_tokens` counts this response over all beams.
     """
     beams = event.output_ids
     lengths = [len(tokens) for tokens in beams]
@@ -126,6 +91,9 @@ def tensors_from_event(
     numbers = {"num_input_tokens": len(request.input_ids), "num_output_tokens": sum(lengths)}
     for name in counts:
         outputs[name] = np.array([[numbers[name]]], dtype=np.int32)
+    if event.finish_reasons is not None:
+        reasons = [reason.encode() for reason in event.finish_reasons]
+        outputs["finish_reason"] = np.array([reasons], dtype=np.object_)
     if event.log_probs is not None:
         outputs |= _log_prob_tensors(event.log_probs)
     return outputs
@@ -139,9 +107,9 @@ def tensors_from_perf_metrics(
     Times INT64 and counts INT32 as in `PerfMetrics`; draft tokens are 0, for there is no drafting.
     """
     return {
-        name: np.array([[getattr(metrics, name, 0)]], dtype=dtype)
-        for name, dtype in PERF_METRICS.items()
-        if name in requested
+        each.name: np.array([[getattr(metrics, each.name, 0)]], dtype=NUMPY_TYPES[each.dtype])
+        for each in PERF_METRICS
+        if each.name in requested
     }
 
 
@@ -174,12 +142,12 @@ def _prompt(tensors: Tensors) -> list[int]:
 
 def _sampling(tensors: Tensors) -> SamplingConfig:
     values: dict[str, Any] = {}
-    for name, field in SAMPLING_INTEGERS.items():
-        if name in tensors:
-            values[field] = _integer(tensors, name)
-    for name, field in SAMPLING_NUMBERS.items():
-        if name in tensors:
-            values[field] = _number(tensors, name)
+    if "min_length" in tensors:  # its older name
+        values["min_tokens"] = _integer(tensors, "min_length")
+    for row, engine in engine_parameters():
+        if engine.tensor in tensors:
+            read = _number if row.dtype == "FP32" else _integer
+            values[engine.field] = read(tensors, engine.tensor)
     if values.get("temperature") == 0:
         values |= _at_temperature_zero(values)
     return SamplingConfig(**values)
@@ -210,7 +178,7 @@ def _check_num_return_sequences(tensors: Tensors) -> None:
     count = _integer(tensors, "num_return_sequences", 1)
     if count != 1:
         raise RequestRefusedError(
-            f"num_return_sequences is {count}; the engine returns one sequence a request:"
+            f"num_return_sequences is {count}; the engine returns one sequence per request:"
             " send as many requests, each with a seed of its own"
         )
 

@@ -1,13 +1,13 @@
-"""Requests to what the engine is given for each."""
+"""Turns ensemble requests into engine inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.parameters import ENGINES, EngineName
 from preprocessing.bias import Float32Array, embedding_bias
 from preprocessing.budget import MINIMA, fewest_new_tokens, new_token_budget
-from preprocessing.engines import FIXED_VALUES, EngineName
-from preprocessing.errors import InvalidRequestError
 from preprocessing.prompt import check_size, prompt_of
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.sampling import Values, check_sampling
@@ -17,6 +17,7 @@ from preprocessing.words import (
     check_ids,
     check_number,
     check_some_token_is_left,
+    distinct,
     encode_words,
     parse_word_ids,
     stop_hints,
@@ -59,8 +60,8 @@ class Preprocessor:
             TokenizerError: it has none.
             ValueError: no engine of that name is known.
         """
-        if engine not in FIXED_VALUES:
-            raise ValueError(f"engine is '{engine}'; known are {', '.join(FIXED_VALUES)}")
+        if engine not in ENGINES:
+            raise ValueError(f"engine is '{engine}'; known are {', '.join(ENGINES)}")
         tokenizer = Tokenizer(tokenizer_dir)
         return cls(tokenizer, max_seq_len, max_beam_width, engine, split_special_tokens)
 
@@ -133,6 +134,7 @@ class Preprocessor:
             end_id=end_id,
             pad_id=self._pad_id(request),
             stop_words=[*([each] for each in other_end_ids), *self._stop_words(request)],
+            stop_words_texts=[word for word in request.stop_words if word],
             bad_words=bad_words,
             embedding_bias=bias,
             sampling=sampling,
@@ -178,7 +180,7 @@ class Preprocessor:
         check_size("stop", stop, self.max_seq_len)
         words = encode_words(self.tokenizer, request.stop_words)
         check_number("stop_words", words)
-        return words + stop_hints(self.tokenizer, stop)
+        return distinct([*words, *stop_hints(self.tokenizer, [*request.stop_words, *stop])])
 
     def _bad_words(self, request: PromptRequest, end_ids: list[int]) -> Words:
         check_size("bad_words", request.bad_words, self.max_seq_len)

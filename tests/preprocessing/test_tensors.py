@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.request import EngineInputs
 from preprocessing.tensors import Tensor, request_from_tensors, tensors_of
 from preprocessing.words import word_list
@@ -18,6 +18,7 @@ INPUTS = EngineInputs(
     end_id=2,
     pad_id=0,
     stop_words=[],
+    stop_words_texts=[],
     bad_words=[],
     embedding_bias=None,
     sampling={"top_k": 1, "seed": 2**64 - 1, "temperature": 0.5},

@@ -11,8 +11,12 @@ import triton_python_backend_utils as pb_utils
 # is spared 270 MB and two seconds of its start.
 sys.modules["torch"] = None  # type: ignore[assignment]
 
-from preprocessing.errors import InvalidRequestError  # noqa: E402
-from preprocessing.parameters import UnknownParameters  # noqa: E402
+from aeolus_contract.failures import (  # noqa: E402
+    FailureKind,
+    InvalidRequestError,
+    failure_text,
+)
+from aeolus_contract.request_parameters import UnknownParameters  # noqa: E402
 from preprocessing.preprocessor import Preprocessor  # noqa: E402
 from preprocessing.request import EngineInputs, PromptRequest  # noqa: E402
 from preprocessing.tensors import request_from_tensors, tensors_of  # noqa: E402
@@ -49,7 +53,7 @@ class TritonPythonModel:
     def _read(self, request: Any) -> PromptRequest | Exception:
         try:
             parameters = request.parameters()
-            self._unknown_parameters.look_at(parameters)
+            self._unknown_parameters.check(parameters)
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             return request_from_tensors(tensors, parameters)
         except Exception as error:
@@ -65,13 +69,11 @@ class TritonPythonModel:
                 [pb_utils.Tensor(name, each) for name, each in outputs.items() if name in wanted]
             )
         if isinstance(prepared, InvalidRequestError):
-            # The words are how a client tells a refusal: a stream brings it no status.
-            return _error_response(f"invalid request: {prepared}", pb_utils.TritonError.INVALID_ARG)
+            return _error_response(FailureKind.INVALID_REQUEST, str(prepared))
         pb_utils.Logger.log_error(f"request {request.request_id()}: {prepared!r}")
-        return _error_response(
-            f"the request cannot be prepared: {prepared!r}", pb_utils.TritonError.INTERNAL
-        )
+        return _error_response(FailureKind.OTHER, f"the request cannot be prepared: {prepared!r}")
 
 
-def _error_response(text: str, code: int) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
+def _error_response(kind: FailureKind, reason: str) -> Any:
+    code = getattr(pb_utils.TritonError, kind.triton_code)
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(failure_text(kind, reason), code))

@@ -11,8 +11,10 @@ from uuid import uuid4
 
 import triton_python_backend_utils as pb_utils
 
+from aeolus_contract.failures import FailureKind, failure_text
 from engine_step.call import EngineCall
 from engine_step.delivery import Delivery
+from engine_step.end_of_stream import with_end_of_stream
 from engine_step.interface import (
     Engine,
     QueueFullError,
@@ -93,7 +95,8 @@ class TritonPythonModel:
 
         self._delivery.track(call.request.request_id, sender)
         self._engine.submit(
-            call.request, lambda event: self._delivery.send(sender, event, to_response)
+            call.request,
+            with_end_of_stream(lambda event: self._delivery.send(sender, event, to_response)),
         )
 
     def _check(self) -> None:
@@ -136,12 +139,15 @@ def _open_engine(parameters: dict[str, str], repository: Path) -> Engine:
 
 
 def _error_response(event: TokenEvent) -> Any:
-    match error := event.error:
+    match event.error:
         case RequestRefusedError():
-            # The words are how a client tells a refusal: a stream brings it no status.
-            text, code = f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG
-        case QueueFullError() | RankLostError():
-            text, code = str(error), pb_utils.TritonError.UNAVAILABLE
+            kind = FailureKind.INVALID_REQUEST
+        case QueueFullError():
+            kind = FailureKind.QUEUE_FULL
+        case RankLostError():
+            kind = FailureKind.RESTARTING
         case _:
-            text, code = str(error), pb_utils.TritonError.INTERNAL
+            kind = FailureKind.OTHER
+    text = failure_text(kind, str(event.error))
+    code = getattr(pb_utils.TritonError, kind.triton_code)
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
