@@ -5,7 +5,8 @@ the same ensemble with one like NVIDIA's, which decodes each response by itself.
 sends a response a token, as the C++ backend does, as fast as they go. In the rows "-joined" it
 makes tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with
 the reference engine; in the row "executor" the executor's own engine drives a stand-in for
-TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not. Client and servers share the machine: compare the rows of one run, not runs.
+TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not. Client and
+servers share the machine: compare the rows of one run, not runs.
 """
 
 import argparse
