@@ -13,7 +13,6 @@ from engine_step.tensors import (
     request_from_tensors,
     tensors_from_event,
     tensors_from_perf_metrics,
-    wants_perf_metrics,
 )
 
 REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
@@ -26,7 +25,6 @@ class EngineCall:
 
     request: EngineRequest
     counts: frozenset[str]
-    with_perf_metrics: bool
     stop_words_texts: Tensor | None
     """STRING [1, words], what the stop words were made from: every response repeats them."""
     requested: frozenset[str]
@@ -63,7 +61,6 @@ class EngineCall:
                 tensors, request_id, exclude_input_in_output=exclude_input_in_output
             ),
             counts=counts_asked(tensors),
-            with_perf_metrics=wants_perf_metrics(tensors),
             stop_words_texts=tensors.get("stop_words_texts"),
             requested=frozenset(requested),
             batch_index=batch_index,
@@ -72,7 +69,7 @@ class EngineCall:
     def tensors_of(self, event: TokenEvent) -> dict[str, Tensor]:
         """Return the output tensors of one response, see `tensors.tensors_from_event`."""
         outputs = tensors_from_event(event, self.request, self.counts)
-        if self.with_perf_metrics and event.perf_metrics is not None:
+        if self.request.return_perf_metrics and event.perf_metrics is not None:
             outputs |= tensors_from_perf_metrics(event.perf_metrics, self.requested)
         if self.stop_words_texts is not None:
             outputs["stop_words_texts"] = self.stop_words_texts

@@ -81,6 +81,7 @@ def request_from_tensors(
         embedding_bias=_bias(tensors),
         sampling=_sampling(tensors),
         return_log_probs=_flag(tensors, "return_log_probs"),
+        return_perf_metrics=_flag(tensors, "return_perf_metrics"),
         streaming=_flag(tensors, "streaming"),
         exclude_input_in_output=_flag(tensors, "exclude_input_in_output", exclude_input_in_output),
     )
@@ -98,11 +99,6 @@ PERF_METRICS: dict[str, type[np.generic]] = {
     "total_accepted_draft_tokens": np.int32,
     "total_draft_tokens": np.int32,
 }
-
-
-def wants_perf_metrics(tensors: Tensors) -> bool:
-    """Say whether every response is to carry performance metrics."""
-    return _flag(tensors, "return_perf_metrics")
 
 
 def counts_asked(tensors: Tensors) -> frozenset[str]:

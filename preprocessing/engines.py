@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-EngineName = Literal["reference", "tensorrtllm-1.2.1"]
+EngineName = Literal["reference", "executor-1.2.1", "tensorrtllm-1.2.1"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ UNREAD = "TensorRT-LLM 1.2.1 looks for this value under a wrong name"
 FIXED_VALUES: Mapping[EngineName, Mapping[str, FixedValue]] = MappingProxyType(
     {
         "reference": MappingProxyType({}),
+        "executor-1.2.1": MappingProxyType({}),  # called with every value's own name
         "tensorrtllm-1.2.1": MappingProxyType(
             {
                 "length_penalty": FixedValue(0.0, MISTAKEN),
@@ -49,6 +50,7 @@ FIXED_VALUES: Mapping[EngineName, Mapping[str, FixedValue]] = MappingProxyType(
 BEAM_DEFAULTS: Mapping[EngineName, Mapping[str, float]] = MappingProxyType(
     {
         "reference": MappingProxyType({"length_penalty": 1.0, "early_stopping": 0}),
+        "executor-1.2.1": MappingProxyType({"length_penalty": 1.0, "early_stopping": 0}),
         "tensorrtllm-1.2.1": MappingProxyType({}),
     }
 )

@@ -130,8 +130,11 @@ def test_a_stop_word_of_nvidias_clients(server: TritonServer, word: str, is_stre
 
 
 def test_a_stop_word_is_not_looked_for_in_the_prompt(server: TritonServer) -> None:
-    words = {"stop_words": np.array([[b"zephyr"]], np.object_)}
-    echo = {"stream": np.array([[False]]), "exclude_input_in_output": np.array([[False]])}
+    words: dict[str, Any] = {"stop_words": np.array([[b"zephyr"]], np.object_)}
+    echo: dict[str, Any] = {
+        "stream": np.array([[False]]),
+        "exclude_input_in_output": np.array([[False]]),
+    }
     reply = text_of(ask_as_nvidias_clients(server, **words))
     assert reply.endswith("zephyr")
     whole = text_of(ask_as_nvidias_clients(server, **words, **echo))

@@ -82,6 +82,7 @@ def test_every_input_at_once_brings_every_output(triton: TritonServer) -> None:
     expected: dict[str, tuple[Any, tuple[int, ...]]] = {
         "output_ids": (np.int32, (1, 1, length)),
         "sequence_length": (np.int32, (1, 1)),
+        "finish_reason": (np.object_, (1, 1)),
         "cum_log_probs": (np.float32, (1, 1)),
         "output_log_probs": (np.float32, (1, 1, length)),
         "num_input_tokens": (np.int32, (1, 1)),
