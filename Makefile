@@ -27,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format plan build
+.PHONY: help install serve test lint format generate plan build
 .PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
 
 help: ## List the targets
@@ -58,6 +58,9 @@ lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@for model in model_repository/*/1/model.py; do $(BIN)/mypy $$model || exit 1; done
+
+generate: $(INSTALLED) ## Make the files that come from the contract's tables
+	@PYTHONPATH=$(CURDIR) $(BIN)/python -m scripts.generate
 
 format: $(INSTALLED) ## Format the code and mend what can be mended
 	@$(BIN)/ruff format .

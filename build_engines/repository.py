@@ -10,6 +10,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 CONFIG_NAME = "config.pbtxt"
 ENSEMBLE = "ensemble"
+ENGINE_STEP = "engine_step"
+"""The ensemble's parameter that names the step whose requests a client can stop."""
 
 
 class RepositoryError(ValueError):
@@ -93,5 +95,8 @@ def combine(parts: Mapping[str, ModelRepository], destination: Path) -> ModelRep
             config.name = new
             for step in config.ensemble_scheduling.step:
                 step.model_name = names.get(step.model_name, step.model_name)
+            if ENGINE_STEP in config.parameters:
+                engine = config.parameters[ENGINE_STEP]
+                engine.string_value = names.get(engine.string_value, engine.string_value)
             combined.write(new, config)
     return combined

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from aeolus_contract.parameters import NUMPY_TYPES, engine_parameters
+from aeolus_contract.steps import PERF_METRICS
 from engine_step.interface import (
     BeamLogProbs,
     EngineRequest,
@@ -24,29 +26,6 @@ Tensors = Mapping[str, Tensor]
 
 COUNTS = ("num_input_tokens", "num_output_tokens")
 PADDING = -1  # behind beams that are shorter than the longest
-
-# Tensor name to SamplingConfig field.
-SAMPLING_INTEGERS = {
-    "beam_width": "beam_width",
-    "runtime_top_k": "top_k",
-    "runtime_top_p_reset_ids": "top_p_reset_id",
-    "seed": "seed",
-    "min_tokens": "min_tokens",
-    "min_length": "min_tokens",  # its older name
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "early_stopping": "early_stopping",  # BOOL in older clients, INT32 in newer ones
-}
-SAMPLING_NUMBERS = {
-    "temperature": "temperature",
-    "runtime_top_p": "top_p",
-    "runtime_top_p_decay": "top_p_decay",
-    "runtime_top_p_min": "top_p_min",
-    "repetition_penalty": "repetition_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "len_penalty": "len_penalty",
-    "beam_search_diversity_rate": "beam_search_diversity_rate",
-}
 
 
 def wants_stop(tensors: Tensors) -> bool:
@@ -85,20 +64,6 @@ def request_from_tensors(
         streaming=_flag(tensors, "streaming"),
         exclude_input_in_output=_flag(tensors, "exclude_input_in_output", exclude_input_in_output),
     )
-
-
-PERF_METRICS: dict[str, type[np.generic]] = {
-    "kv_cache_alloc_new_blocks": np.int32,
-    "kv_cache_reused_blocks": np.int32,
-    "kv_cache_alloc_total_blocks": np.int32,
-    "arrival_time_ns": np.int64,
-    "first_scheduled_time_ns": np.int64,
-    "first_token_time_ns": np.int64,
-    "last_token_time_ns": np.int64,
-    "acceptance_rate": np.float32,
-    "total_accepted_draft_tokens": np.int32,
-    "total_draft_tokens": np.int32,
-}
 
 
 def counts_asked(tensors: Tensors) -> frozenset[str]:
@@ -142,9 +107,9 @@ def tensors_from_perf_metrics(
     Times INT64 and counts INT32 as in `PerfMetrics`; draft tokens are 0, for there is no drafting.
     """
     return {
-        name: np.array([[getattr(metrics, name, 0)]], dtype=dtype)
-        for name, dtype in PERF_METRICS.items()
-        if name in requested
+        each.name: np.array([[getattr(metrics, each.name, 0)]], dtype=NUMPY_TYPES[each.dtype])
+        for each in PERF_METRICS
+        if each.name in requested
     }
 
 
@@ -177,12 +142,12 @@ def _prompt(tensors: Tensors) -> list[int]:
 
 def _sampling(tensors: Tensors) -> SamplingConfig:
     values: dict[str, Any] = {}
-    for name, field in SAMPLING_INTEGERS.items():
-        if name in tensors:
-            values[field] = _integer(tensors, name)
-    for name, field in SAMPLING_NUMBERS.items():
-        if name in tensors:
-            values[field] = _number(tensors, name)
+    if "min_length" in tensors:  # its older name
+        values["min_tokens"] = _integer(tensors, "min_length")
+    for row, engine in engine_parameters():
+        if engine.tensor in tensors:
+            read = _number if row.dtype == "FP32" else _integer
+            values[engine.field] = read(tensors, engine.tensor)
     if values.get("temperature") == 0:
         values |= _at_temperature_zero(values)
     return SamplingConfig(**values)
@@ -213,7 +178,7 @@ def _check_num_return_sequences(tensors: Tensors) -> None:
     count = _integer(tensors, "num_return_sequences", 1)
     if count != 1:
         raise RequestRefusedError(
-            f"num_return_sequences is {count}; the engine returns one sequence a request:"
+            f"num_return_sequences is {count}; the engine returns one sequence per request:"
             " send as many requests, each with a seed of its own"
         )
 

@@ -1,9 +1,9 @@
 """One engine response to text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from postprocessing.parameters import TextParameters, parse_parameters
+from aeolus_contract.request_parameters import RequestParameters, read_request_parameters
 from postprocessing.sequence_text import SequenceText
 from postprocessing.streams import StreamKey, Streams
 from postprocessing.vocabulary import load_vocabulary
@@ -108,8 +108,11 @@ class Postprocessor:
             with_output_ids=sequence.parameters.return_output_ids,
         )
 
-    def _parameters_of(self, response: EngineResponse) -> TextParameters:
-        return parse_parameters(response.parameters, self._skip_special_tokens)
+    def _parameters_of(self, response: EngineResponse) -> RequestParameters:
+        asked = read_request_parameters(response.parameters)
+        if asked.skip_special_tokens is None:
+            return replace(asked, skip_special_tokens=self._skip_special_tokens)
+        return asked
 
 
 def _finish_reasons(response: EngineResponse, stop_reasons: list[str]) -> list[str] | None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from aeolus_contract.request_parameters import RequestParameters
 from postprocessing.detokenizer import detokenizer_of
-from postprocessing.parameters import TextParameters
 from postprocessing.stop_strings import StopStrings
 from postprocessing.vocabulary import Vocabulary
 
@@ -12,13 +12,15 @@ class SequenceText:
     """What shows of one sequence, as its tokens come."""
 
     def __init__(
-        self, vocabulary: Vocabulary, parameters: TextParameters, stop_words: Sequence[str] = ()
+        self, vocabulary: Vocabulary, parameters: RequestParameters, stop_words: Sequence[str] = ()
     ):
         """Begin a sequence; `stop_words` end its text and stay in it."""
         self.parameters = parameters
-        self._detokenizer = detokenizer_of(vocabulary, parameters.skip_special_tokens)
+        self._detokenizer = detokenizer_of(vocabulary, bool(parameters.skip_special_tokens))
         self._end_ids = (
-            vocabulary.hidden_end_ids if parameters.end_ids is None else parameters.end_ids
+            vocabulary.hidden_end_ids
+            if parameters.end_ids is None
+            else frozenset(parameters.end_ids)
         )
         has_stop = parameters.stop or stop_words
         self._stop = StopStrings(parameters.stop, stop_words) if has_stop else None

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aeolus_contract.checkpoint import CheckpointFileError, eos_token_ids
+
 BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -59,7 +61,10 @@ def load_vocabulary(tokenizer_dir: Path) -> Vocabulary:
     if (model := tokenizer["model"].get("type", "BPE")) != "BPE":
         raise UnsupportedTokenizerError(f"{path}: its model is {model}; known is BPE")
     tokens = _token_texts(tokenizer)
-    eos_ids = _eos_ids(tokenizer_dir)
+    try:
+        eos_ids = eos_token_ids(tokenizer_dir)
+    except CheckpointFileError as error:
+        raise UnsupportedTokenizerError(str(error)) from error
     special_ids = frozenset(
         added["id"] for added in tokenizer.get("added_tokens", []) if added["special"]
     ) | set(eos_ids)
@@ -93,16 +98,6 @@ def _token_texts(tokenizer: dict[str, Any]) -> dict[int, str]:
     texts = {token_id: text for text, token_id in tokenizer["model"]["vocab"].items()}
     texts.update((added["id"], added["content"]) for added in tokenizer.get("added_tokens", []))
     return texts
-
-
-def _eos_ids(tokenizer_dir: Path) -> list[int]:
-    """Return all EOS ids of generation_config.json, else of config.json."""
-    for path in (tokenizer_dir / "generation_config.json", tokenizer_dir / "config.json"):
-        if path.is_file():
-            ids = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id")
-            if ids is not None:
-                return ids if isinstance(ids, list) else [ids]
-    return []
 
 
 def _decoders(decoder: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preprocessing.errors import InvalidRequestError
-from preprocessing.sampling import LARGEST
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.tokenizer import Tokenizer
 from preprocessing.words import check_ids
+
+LARGEST = 1e6
+"""Far beyond it scores leave the range of float32, and no token can be chosen any more."""
 
 Float32Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 
 MINIMA = ("min_tokens", "min_length", "min_total_length")
 """New tokens; the same under the older name that NVIDIA's clients still send; and tokens of prompt

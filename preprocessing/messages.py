@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 
 FIELDS = {"role", "content"}
 

@@ -1,13 +1,13 @@
-"""Requests to what the engine is given for each."""
+"""Turns ensemble requests into engine inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.parameters import ENGINES, EngineName
 from preprocessing.bias import Float32Array, embedding_bias
 from preprocessing.budget import MINIMA, fewest_new_tokens, new_token_budget
-from preprocessing.engines import FIXED_VALUES, EngineName
-from preprocessing.errors import InvalidRequestError
 from preprocessing.prompt import check_size, prompt_of
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.sampling import Values, check_sampling
@@ -60,8 +60,8 @@ class Preprocessor:
             TokenizerError: it has none.
             ValueError: no engine of that name is known.
         """
-        if engine not in FIXED_VALUES:
-            raise ValueError(f"engine is '{engine}'; known are {', '.join(FIXED_VALUES)}")
+        if engine not in ENGINES:
+            raise ValueError(f"engine is '{engine}'; known are {', '.join(ENGINES)}")
         tokenizer = Tokenizer(tokenizer_dir)
         return cls(tokenizer, max_seq_len, max_beam_width, engine, split_special_tokens)
 

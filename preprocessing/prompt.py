@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.messages import parse_messages
 from preprocessing.request import PromptRequest
 from preprocessing.tokenizer import PromptText, Tokenizer

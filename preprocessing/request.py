@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from aeolus_contract.request_parameters import RequestParameters
 from preprocessing.bias import Float32Array
-from preprocessing.parameters import RequestParameters
 from preprocessing.sampling import Values
 from preprocessing.words import Words
 

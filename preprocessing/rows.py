@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 
 Tensor = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 Tensors = Mapping[str, Tensor]

@@ -1,7 +1,7 @@
 """Input tensors of the `preprocessing` model to a request, and what came of it to output tensors.
 
 Names of NVIDIA/TensorRT-LLM, triton_backend/all_models/inflight_batcher_llm/preprocessing, and in
-their manner for the values that theirs lets pass by. Every tensor has a leading batch dimension
+their manner for the values that theirs does not have. Every tensor has a leading batch dimension
 of 1. Nothing here knows Triton.
 """
 
@@ -10,34 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.errors import InvalidRequestError
-from preprocessing.parameters import parse_parameters
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.parameters import Number, sampling_parameters
+from aeolus_contract.request_parameters import read_request_parameters
 from preprocessing.request import EngineInputs, PromptRequest
-from preprocessing.sampling import Number
 from preprocessing.words import word_list
 
 Tensor = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
-
-# Sampling values by the ensemble's names: input and output are called NAME and OUT_NAME.
-SAMPLING_TYPES: dict[str, type[np.generic]] = {
-    "beam_width": np.int32,
-    "temperature": np.float32,
-    "top_k": np.int32,
-    "top_p": np.float32,
-    "top_p_min": np.float32,
-    "top_p_decay": np.float32,
-    "top_p_reset_ids": np.int32,
-    "seed": np.uint64,
-    "repetition_penalty": np.float32,
-    "presence_penalty": np.float32,
-    "frequency_penalty": np.float32,
-    "min_tokens": np.int32,
-    "no_repeat_ngram_size": np.int32,
-    "length_penalty": np.float32,
-    "early_stopping": np.int32,
-    "beam_search_diversity_rate": np.float32,
-}
-INPUT_ONLY = ("num_return_sequences", "min_length", "min_total_length")
 
 
 def request_from_tensors(tensors: Mapping[str, Tensor], parameters: str = "") -> PromptRequest:
@@ -58,7 +37,7 @@ def request_from_tensors(tensors: Mapping[str, Tensor], parameters: str = "") ->
             )
     values = {
         name: _number(tensors, name.upper())
-        for name in (*SAMPLING_TYPES, *INPUT_ONLY)
+        for name in sampling_parameters()
         if name.upper() in tensors
     }
     max_tokens = _optional_int(tensors, "REQUEST_OUTPUT_LEN")
@@ -82,12 +61,12 @@ def request_from_tensors(tensors: Mapping[str, Tensor], parameters: str = "") ->
         return_log_probs=bool(_optional_int(tensors, "RETURN_LOG_PROBS")),
         stream=bool(_optional_int(tensors, "STREAM")),
         sampling=values,
-        parameters=parse_parameters(parameters),
+        parameters=read_request_parameters(parameters),
     )
 
 
 def tensors_of(inputs: EngineInputs, stream: bool) -> dict[str, Tensor]:
-    """Return the outputs of a request; what the engine need not be told is left out.
+    """Return the outputs of a request; what the engine does not need is left out.
 
     A streamed request asks the engine for performance metrics: they carry the arrival time, by
     which postprocessing knows the stream.
@@ -112,7 +91,8 @@ def tensors_of(inputs: EngineInputs, stream: bool) -> dict[str, Tensor]:
     if inputs.embedding_bias is not None:
         tensors["EMBEDDING_BIAS"] = inputs.embedding_bias[np.newaxis]
     for name, value in inputs.sampling.items():
-        tensors[f"OUT_{name.upper()}"] = np.array([[value]], dtype=SAMPLING_TYPES[name])
+        row = sampling_parameters()[name]
+        tensors[f"OUT_{name.upper()}"] = np.array([[value]], dtype=row.numpy_type)
     if stream:
         tensors["OUT_RETURN_PERF_METRICS"] = np.array([[True]])
     return tensors

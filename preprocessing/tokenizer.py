@@ -1,16 +1,15 @@
 """A checkpoint's tokenizer, its chat template, and the ids that end a reply."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jinja2 import TemplateError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from aeolus_contract.checkpoint import CheckpointFileError, eos_token_ids, vocab_size
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.control_tokens import ControlTokens, unmasked
-from preprocessing.errors import InvalidRequestError
 
 
 class TokenizerError(ValueError):
@@ -43,12 +42,15 @@ class Tokenizer:
             )
         except (OSError, ValueError) as error:
             raise TokenizerError(f"{directory}: no tokenizer can be loaded: {error}") from error
-        self.eos_ids = _eos_ids(directory) or _ids(self._tokenizer.eos_token_id)
+        try:
+            self.eos_ids = eos_token_ids(directory) or _ids(self._tokenizer.eos_token_id)
+            self.vocab_size = vocab_size(directory) or len(self._tokenizer)
+        except CheckpointFileError as error:
+            raise TokenizerError(str(error)) from error
         if not self.eos_ids:
             raise TokenizerError(f"{directory}: neither its configs nor its tokenizer name an EOS")
         pad_id = self._tokenizer.pad_token_id
         self.pad_id: int = self.eos_ids[0] if pad_id is None else pad_id
-        self.vocab_size = _vocab_size(directory) or len(self._tokenizer)
         self._bos = self._bos_put_before("a")
         self._control_tokens = ControlTokens(
             self._tokenizer.backend_tokenizer, {*self.eos_ids, *self._tokenizer.all_special_ids}
@@ -151,30 +153,6 @@ class Tokenizer:
     def decode(self, ids: list[int]) -> str:
         """Return the text of tokens, special ones included."""
         return str(self._tokenizer.decode(ids, skip_special_tokens=False))
-
-
-def _vocab_size(directory: Path) -> int | None:
-    """Return the number of the model's logits: more than the tokenizer's tokens where padded."""
-    size: int | None = _read(directory / "config.json").get("vocab_size")
-    return size
-
-
-def _eos_ids(directory: Path) -> list[int]:
-    """Return all EOS ids of generation_config.json, else of config.json, the first one first."""
-    for name in ("generation_config.json", "config.json"):
-        if ids := _ids(_read(directory / name).get("eos_token_id")):
-            return ids
-    return []
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise TokenizerError(f"{path}: {error}") from error
-    return content
 
 
 def _ids(value: int | list[int] | None) -> list[int]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.tokenizer import Tokenizer
 
 Int32Array = np.ndarray[tuple[int, ...], np.dtype[np.int32]]

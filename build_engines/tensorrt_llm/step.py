@@ -6,27 +6,25 @@ from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from aeolus_contract.parameters import EngineName, engine_parameters
+from aeolus_contract.steps import (
+    ENGINE_INPUTS_OF_OTHER_CLIENTS,
+    OUR_ENGINE_INPUTS,
+    OUR_ENGINE_OUTPUTS,
+)
 from build_engines.checkpoint.engine_config import BuildConfig
 from build_engines.plan.memory import KV_CACHE_FRACTION
 
 BACKEND = "tensorrtllm"
+ENGINE_NAME: EngineName = "tensorrtllm-1.2.1"
 EXECUTOR = "executor"
 """The step's parameter `runtime` for the executor."""
 UNDECLARED_INPUTS = (
-    # Taken for other parameters (NVIDIA/TensorRT-LLM, pull request 13633).
-    "len_penalty",
-    "early_stopping",
-    "no_repeat_ngram_size",
-    "num_return_sequences",
-    # Looked for under other names, so not read (triton_backend/inflight_batcher_llm/src/utils.h).
-    "runtime_top_p_min",
-    "min_length",
-    # Ours.
-    "stop_words_texts",
+    *(engine.tensor for row, engine in engine_parameters() if ENGINE_NAME in row.fixed),
+    *ENGINE_INPUTS_OF_OTHER_CLIENTS,
+    *OUR_ENGINE_INPUTS,
 )
 """Inputs that the 1.2.1 backend gets wrong or does not know; undeclared ones cannot be sent."""
-UNDECLARED_OUTPUTS = ("finish_reason", "stop_words_texts", "num_echoed_tokens")
-"""Ours; the backend sends none of them."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 ROUND_PARAMETER = "response_round_ms"
@@ -79,7 +77,7 @@ def cpp_step(
     config.CopyFrom(committed)
     config.backend = BACKEND
     _remove(config.input, UNDECLARED_INPUTS)
-    _remove(config.output, UNDECLARED_OUTPUTS)
+    _remove(config.output, OUR_ENGINE_OUTPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
@@ -135,7 +133,7 @@ def drop_undeclared_tensors(ensemble: ModelConfig) -> None:
     for name in [name for name, tensor in outputs.items() if tensor in sources]:
         del outputs[name]
     sent = steps["tensorrt_llm"].output_map
-    missing = {sent.pop(name) for name in UNDECLARED_OUTPUTS if name in sent}
+    missing = {sent.pop(name) for name in OUR_ENGINE_OUTPUTS if name in sent}
     inputs = steps["postprocessing"].input_map
     for name in [name for name, tensor in inputs.items() if tensor in missing]:
         del inputs[name]

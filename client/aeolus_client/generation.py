@@ -4,6 +4,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Literal, TypedDict
 
+from aeolus_client.sampling_values import SamplingValues
+
 FinishReason = Literal["stop", "length"]
 
 
@@ -15,7 +17,7 @@ class Message(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationRequest:
+class GenerationRequest(SamplingValues):
     """One prompt or conversation, and how to continue it; `None` means the server's default.
 
     Exactly one of `text_input` (continued as it stands), `messages` (put through the checkpoint's
@@ -39,24 +41,6 @@ class GenerationRequest:
     embedding_bias: dict[int, float] | None = None
     """What is added to the logits of these tokens."""
     stream: bool = False
-    beam_width: int | None = None
-    temperature: float | None = None
-    top_k: int | None = None
-    top_p: float | None = None
-    top_p_min: float | None = None
-    top_p_decay: float | None = None
-    top_p_reset_ids: int | None = None
-    seed: int | None = None
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    min_tokens: int | None = None
-    min_total_length: int | None = None
-    """Fewest tokens of prompt and reply together."""
-    no_repeat_ngram_size: int | None = None
-    length_penalty: float | None = None
-    early_stopping: int | None = None
-    beam_search_diversity_rate: float | None = None
     return_log_probs: bool = False
     return_output_ids: bool = False
     split_special_tokens: bool | None = None
@@ -96,7 +80,7 @@ class TextChunk:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: FinishReason | None
-    """Set on the last chunk alone."""
+    """Set on the last chunk only."""
     output_ids: list[int] = field(default_factory=list)
     """The chunk's tokens, if asked for; those of a stop string are among them."""
     log_probs: list[float] = field(default_factory=list)

@@ -14,7 +14,7 @@ from aeolus_client.tensors import EnsembleResponse, read_response
 MAX_BUFFERED = 64
 
 
-class Responses:
+class ResponseBuffer:
     """An iterator that can be left at any time without cancelling the call behind it.
 
     grpc.aio cancels a call when the task that reads it is cancelled; so another task reads. For a

@@ -1,7 +1,5 @@
 """Triton's failures as the client's errors."""
 
-import re
-
 import grpc
 
 from aeolus_client.errors import (
@@ -13,29 +11,25 @@ from aeolus_client.errors import (
     ServerUnavailableError,
     ServiceError,
 )
+from aeolus_contract.failures import FailureKind, read_failure
 
-# The C++ backend reports a full queue as INTERNAL with this text (NVIDIA/TensorRT-LLM,
-# cpp/tensorrt_llm/executor/executorImpl.cpp); the reference engine says the same.
-QUEUE_FULL = "Maximum queue size"
-# The reference engine lost a tensor parallel rank; it is on its way back.
-RANKS_RESTART = "all ranks start again"
-# Triton does not start the process of a Python model again, and goes on to say that it is ready
-# (triton-inference-server/python_backend, src/stub_launcher.cc).
-STAGE_DIED = re.compile(r"Stub process '[^']*' is not healthy")
-# What preprocessing and the reference engine begin a refusal with: Triton reports an error inside a
-# stream by its text alone.
-INVALID_REQUEST = "invalid request: "
-UNKNOWN_MODEL = re.compile(r"unknown model: '[^']*' is not found")
-NO_VERSION = "has no available versions"
-ENSEMBLE_PREFIX = re.compile(r"^in ensemble '[^']*', ")
+ERRORS: dict[FailureKind, type[ServiceError]] = {
+    FailureKind.INVALID_REQUEST: InvalidRequestError,
+    FailureKind.QUEUE_FULL: ServerBusyError,
+    FailureKind.RESTARTING: ServerUnavailableError,
+    FailureKind.NOT_LOADED: ServerUnavailableError,
+    FailureKind.UNKNOWN_MODEL: ModelNotFoundError,
+    FailureKind.STEP_DIED: ServerBrokenError,
+    FailureKind.OTHER: GenerationFailedError,
+}
 
 
 def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceError:
     """Return the error for a gRPC status other than OK."""
-    text = ENSEMBLE_PREFIX.sub("", details or code.name)
-    by_text = error_from_text(text)
-    if not isinstance(by_text, GenerationFailedError):
-        return by_text
+    failure = read_failure(details or code.name)
+    if failure.kind is not FailureKind.OTHER:
+        return ERRORS[failure.kind](failure.text)
+    text = failure.text
     match code:
         case grpc.StatusCode.INVALID_ARGUMENT | grpc.StatusCode.RESOURCE_EXHAUSTED:
             return InvalidRequestError(text)
@@ -53,15 +47,5 @@ def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceErro
 
 def error_from_text(text: str) -> ServiceError:
     """Return the error for a failure that Triton reports by its text alone."""
-    text = ENSEMBLE_PREFIX.sub("", text)
-    if text.startswith(INVALID_REQUEST):
-        return InvalidRequestError(text.removeprefix(INVALID_REQUEST))
-    if QUEUE_FULL in text:
-        return ServerBusyError(text)
-    if NO_VERSION in text or RANKS_RESTART in text:
-        return ServerUnavailableError(text)
-    if UNKNOWN_MODEL.search(text):
-        return ModelNotFoundError(text)
-    if STAGE_DIED.search(text):
-        return ServerBrokenError(text)
-    return GenerationFailedError(text)
+    failure = read_failure(text)
+    return ERRORS[failure.kind](failure.text)

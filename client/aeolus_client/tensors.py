@@ -12,39 +12,16 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 
 from aeolus_client.generation import GenerationRequest
+from aeolus_contract.parameters import NUMPY_TYPES, Dtype, sampling_parameters
+from aeolus_contract.request_parameters import RequestParameters, WireValue
 
-# Triton dtype of each field of GenerationRequest that is the tensor of its own name.
-SCALARS = {
+SCALARS: dict[str, Dtype] = {
+    **{each.name: each.dtype for each in sampling_parameters().values()},
     "max_tokens": "INT32",
     "max_length": "INT32",
-    "beam_width": "INT32",
-    "temperature": "FP32",
-    "top_k": "INT32",
-    "top_p": "FP32",
-    "top_p_min": "FP32",
-    "top_p_decay": "FP32",
-    "top_p_reset_ids": "INT32",
-    "seed": "UINT64",
-    "repetition_penalty": "FP32",
-    "presence_penalty": "FP32",
-    "frequency_penalty": "FP32",
-    "min_tokens": "INT32",
-    "min_total_length": "INT32",
-    "no_repeat_ngram_size": "INT32",
-    "length_penalty": "FP32",
-    "early_stopping": "INT32",
-    "beam_search_diversity_rate": "FP32",
     "exclude_input_in_output": "BOOL",
 }
-PROMPT_PARAMETERS = ("split_special_tokens", "add_generation_prompt", "continue_final_message")
-"""Fields that are the request parameters of their own names."""
-NUMPY_TYPES = {
-    "BOOL": np.bool_,
-    "BYTES": np.object_,
-    "FP32": np.float32,
-    "INT32": np.int32,
-    "UINT64": np.uint64,
-}
+"""Triton's dtype of each field of GenerationRequest that is the tensor of its own name."""
 INT32_BYTES = 4
 
 
@@ -74,32 +51,26 @@ def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
     if request.return_log_probs:
         tensors.append(_input("return_log_probs", "BOOL", True))
     for name, dtype in SCALARS.items():
-        value = getattr(request, name)
+        value = getattr(request, name, None)
         if value is not None:
             tensors.append(_input(name, dtype, value))
     return tensors
 
 
-def request_parameters(request: GenerationRequest) -> dict[str, str | bool | int]:
+def request_parameters(request: GenerationRequest) -> dict[str, WireValue]:
     """Return what reaches the steps behind the engine, which no tensor does."""
-    parameters: dict[str, str | bool | int] = {
-        "skip_special_tokens": request.skip_special_tokens,
-    }
-    if request.exclude_input_in_output:
-        parameters["max_tokens"] = request.max_tokens
-    if request.stop:
-        parameters["stop"] = json.dumps(request.stop)
-        if not request.exclude_input_in_output:
-            parameters["prompt_in_output"] = True
-    if request.end_ids is not None:
-        parameters["end_ids"] = json.dumps(request.end_ids)
-    if request.return_output_ids:
-        parameters["return_output_ids"] = True
-    for name in PROMPT_PARAMETERS:
-        value = getattr(request, name)
-        if value is not None:
-            parameters[name] = value
-    return parameters
+    echoes = not request.exclude_input_in_output
+    return RequestParameters(
+        stop=tuple(request.stop or ()),
+        end_ids=None if request.end_ids is None else tuple(request.end_ids),
+        skip_special_tokens=request.skip_special_tokens,
+        return_output_ids=request.return_output_ids,
+        prompt_in_output=bool(request.stop) and echoes,
+        max_tokens=None if echoes else request.max_tokens,
+        split_special_tokens=request.split_special_tokens,
+        add_generation_prompt=request.add_generation_prompt,
+        continue_final_message=bool(request.continue_final_message),
+    ).to_wire()
 
 
 def is_streamed(request: GenerationRequest) -> bool:
@@ -189,7 +160,7 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
     )
 
 
-def _input(name: str, dtype: str, *values: object) -> triton.InferInput:
+def _input(name: str, dtype: Dtype, *values: object) -> triton.InferInput:
     tensor = triton.InferInput(name, [1, len(values)], dtype)
     tensor.set_data_from_numpy(np.array([values], dtype=NUMPY_TYPES[dtype]))
     return tensor

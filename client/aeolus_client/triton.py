@@ -4,7 +4,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
@@ -20,7 +20,8 @@ from aeolus_client.errors import (
     ServiceError,
 )
 from aeolus_client.generation import Completion, FinishReason, GenerationRequest, TextChunk
-from aeolus_client.responses import Responses
+from aeolus_client.reply import Reply
+from aeolus_client.responses import ResponseBuffer
 from aeolus_client.status import error_from_status
 from aeolus_client.tensors import (
     input_tensors,
@@ -71,7 +72,7 @@ class TritonClient:
         self._triton = triton.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
         self._deployment: asyncio.Task[Deployment] | None = None
         self._stops: set[asyncio.Task[None]] = set()
-        self._streams: set[Responses] = set()
+        self._streams: set[ResponseBuffer] = set()
         self._end: ServiceError | None = None
 
     async def stream(
@@ -94,7 +95,7 @@ class TritonClient:
         deployment = await self._deployment_of_model()
         if self._end is not None:
             raise self._end
-        responses = Responses(self._infer(request, headers))
+        responses = ResponseBuffer(self._infer(request, headers))
         self._streams.add(responses)
         timer = (
             None
@@ -103,50 +104,13 @@ class TritonClient:
                 timeout, responses.fail, DeadlineExceededError(f"not done after {timeout:g} s")
             )
         )
-        completion_tokens = 0
-        is_over = False
+        reply = Reply(request, deployment.max_seq_len)
         try:
             async for response in responses:
-                is_over = response.is_final
-                stopped = response.stop_reason is not None
-                echoed = 0 if request.exclude_input_in_output else response.prompt_tokens
-                begin, completion_tokens = (
-                    completion_tokens,
-                    completion_tokens + response.tokens - echoed,
-                )
-                budget = _budget(request, deployment, response.prompt_tokens)
-                reason: FinishReason | None = None
-                if stopped:
-                    reason = "stop"
-                elif is_over:
-                    reason = _finish_reason(response.finish_reason, completion_tokens, budget)
-                end = response.pending_text if is_over else ""
-                if request.include_stop_str_in_output:
-                    end += response.stop_reason or ""
-                log_probs = _log_probs_of(response.log_probs, begin, completion_tokens)
-                yield TextChunk(
-                    text=response.text + end,
-                    prompt_tokens=response.prompt_tokens,
-                    completion_tokens=completion_tokens,
-                    finish_reason=reason,
-                    output_ids=response.output_ids[echoed:],
-                    log_probs=log_probs,
-                    token_texts=_with_end(response.token_texts[: len(log_probs)], end),
-                    other_beams=[
-                        Completion(
-                            text=beam.text,
-                            prompt_tokens=response.prompt_tokens,
-                            completion_tokens=beam.tokens - echoed,
-                            finish_reason=_finish_reason(
-                                beam.finish_reason, beam.tokens - echoed, budget
-                            ),
-                        )
-                        for beam in response.other_beams
-                    ],
-                )
-                if stopped and not is_over:
-                    return
-            if not is_over:
+                yield reply.chunk_of(response)
+                if reply.is_complete and not response.is_final:
+                    return  # at a stop string, which the engine does not know as such
+            if not reply.is_complete:
                 raise ServerUnavailableError(
                     "Triton ended the stream before the reply was complete"
                 )
@@ -217,7 +181,7 @@ class TritonClient:
 
         return self._triton.stream_infer(one_request(), headers=headers)
 
-    def _stop_soon(self, request_id: str, engine_model: str, responses: Responses) -> None:
+    def _stop_soon(self, request_id: str, engine_model: str, responses: ResponseBuffer) -> None:
         """Stop the request in a task of its own: whoever left is in no state to wait for it."""
         task = asyncio.create_task(
             self._stop(request_id, engine_model, responses), name=f"stop request {request_id}"
@@ -225,27 +189,34 @@ class TritonClient:
         self._stops.add(task)
         task.add_done_callback(self._stops.discard)
 
-    async def _stop(self, request_id: str, engine_model: str, responses: Responses) -> None:
-        """Tell the engine to stop until the request's final response has come.
+    async def _stop(self, request_id: str, engine_model: str, responses: ResponseBuffer) -> None:
+        """Send stops to the engine until the request's final response has come.
 
-        A stop that overtakes its request on the way to the engine is lost, so it is said again,
+        A stop that overtakes its request on the way to the engine is lost, so it is sent again,
         first soon, then ever less often. The call itself is not cancelled: Triton 2.51 would never
         finish its ensemble request.
         """
         left_at = time.perf_counter()
         period = FIRST_STOP_PERIOD_SECONDS
+        is_sent = False
         try:
             async with asyncio.timeout(STOP_SECONDS):
                 while not responses.are_over:
-                    async for _ in self._call(engine_model, stop_tensors(), request_id):
-                        pass
+                    is_sent = True
+                    async for _, error in self._call(engine_model, stop_tensors(), request_id):
+                        if error is not None:
+                            raise error
                     await responses.wait_until_over(period)
                     period *= 2
+        except (InferenceServerException, grpc.aio.AioRpcError, TimeoutError) as error:
+            logger.warning(
+                "request %s cannot be stopped by model %s: %r", request_id, engine_model, error
+            )
+            responses.abandon()
+            return
+        if is_sent:
             milliseconds = 1000 * (time.perf_counter() - left_at)
             logger.info("request %s was stopped in %.1f ms", request_id, milliseconds)
-        except (grpc.aio.AioRpcError, TimeoutError) as error:
-            logger.warning("request %s could not be stopped: %r", request_id, error)
-            responses.abandon()
 
     async def _deployment_of_model(self) -> Deployment:
         """Return what is read once, however many requests ask for it at the same time."""
@@ -261,15 +232,17 @@ class TritonClient:
     async def _read_deployment(self) -> Deployment:
         """Read what replies are cut by, and where a stop must go."""
         try:
-            first, engine = [
-                step.model_name
-                for step in (await self._config(self._model)).ensemble_scheduling.step
-            ][:2]
-            parameters = (await self._config(first)).parameters
+            ensemble = await self._config(self._model)
+            steps = {
+                step.model_name: await self._config(step.model_name)
+                for step in ensemble.ensemble_scheduling.step
+            }
         except InferenceServerException as error:
             raise _error_from_exception(error) from error
+        engine_model = ensemble.parameters["engine_step"].string_value or _step_with_stop(steps)
+        parameters = _parameters_of_preprocessing(steps)
         return Deployment(
-            engine_model=engine,
+            engine_model=engine_model,
             engine=parameters["engine"].string_value,
             max_seq_len=int(parameters["max_seq_len"].string_value or sys.maxsize),
         )
@@ -297,36 +270,33 @@ async def gather(stream: AsyncGenerator[TextChunk, None]) -> Completion:
     )
 
 
-def _budget(request: GenerationRequest, deployment: Deployment, prompt_tokens: int) -> int:
-    """Return how many tokens preprocessing allows the reply."""
-    max_length = min(request.max_length or sys.maxsize, deployment.max_seq_len)
-    return min(request.max_tokens, max_length - prompt_tokens)
-
-
-def _finish_reason(reported: str | None, completion_tokens: int, budget: int) -> FinishReason:
-    """Return why a reply ended; of an engine that does not say, `length` at the budget.
+def _step_with_stop(steps: Mapping[str, Any]) -> str:
+    """Return the step that takes a stop: the engine, in an ensemble that does not name it.
 
     Raises:
-        GenerationFailedError: it was cancelled, by another than who reads it.
+        GenerationFailedError: no step does.
     """
-    if reported == "cancelled":
-        raise GenerationFailedError("the engine was told to stop before the reply was complete")
-    if reported in ("stop", "length"):
-        return cast(FinishReason, reported)
-    return "length" if completion_tokens >= budget else "stop"
+    for name, config in steps.items():
+        if any(tensor.name == "stop" for tensor in config.input):
+            return name
+    raise GenerationFailedError(
+        f"no step of the ensemble takes the input 'stop': {', '.join(steps) or 'it has none'}"
+    )
 
 
-def _with_end(texts: list[str], end: str) -> list[str]:
-    return [*texts[:-1], texts[-1] + end] if texts else []
+def _parameters_of_preprocessing(steps: Mapping[str, Any]) -> Any:
+    """Return the parameters of the step that knows the engine's limits.
 
-
-def _log_probs_of(values: list[float], begin: int, end: int) -> list[float]:
-    """Return those of the tokens `begin` to `end` of the reply.
-
-    TensorRT-LLM's streams repeat them from the beginning (NVIDIA/TensorRT-LLM,
-    cpp/tensorrt_llm/batch_manager/llmRequest.cpp); others send those of the response alone.
+    Raises:
+        GenerationFailedError: no step does.
     """
-    return values[begin:end] if len(values) >= end else values[: end - begin]
+    for config in steps.values():
+        if "engine" in config.parameters and "max_seq_len" in config.parameters:
+            return config.parameters
+    raise GenerationFailedError(
+        "no step of the ensemble has the parameters engine and max_seq_len: "
+        f"{', '.join(steps) or 'it has none'}"
+    )
 
 
 def _error_from_exception(error: InferenceServerException) -> ServiceError:

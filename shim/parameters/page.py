@@ -1,4 +1,4 @@
-"""docs/generate-parameters.md, written from the tables: `python -m shim.parameters.page`."""
+"""docs/generate-parameters.md, made from the tables by `make generate`."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -10,7 +10,8 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "generate-parameters.md"
 INTRODUCTION = """\
 # The parameters of generate()
 
-Written by `python -m shim.parameters.page` from the tables beside it; do not edit.
+Made by `make generate` from shim/parameters/*.toml and contract/aeolus_contract/parameters.toml;
+do not edit.
 
 The READMEs promise "any parameter supported by Hugging Face's Transformers.generate". Each of them
 is one of these:
@@ -53,8 +54,8 @@ def _section(title: str, rows: list[Row]) -> str:
     ordered = sorted(rows, key=lambda row: CATEGORIES.index(row.category))
     lines = [
         f"## {title}\n",
-        "| parameter | category | type | neutral | becomes | what it does, or why not | since |",
-        "|---|---|---|---|---|---|---|",
+        "| parameter | category | type | neutral | becomes | what it does, or why not |",
+        "|---|---|---|---|---|---|",
         *map(_line, ordered),
     ]
     return "\n".join(lines) + "\n"
@@ -68,7 +69,6 @@ def _line(row: Row) -> str:
         _values(row.neutral),
         f"`{row.becomes}`" if row.becomes else "",
         " ".join([row.how, *_limits(row)]),
-        row.since,
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -91,15 +91,8 @@ def _limits(row: Row) -> Iterator[str]:
     elif row.when == "beams":
         yield "Only in a beam search."
     for engine, only in row.only.items():
-        taken = next(
-            (value for value, number in row.encoding.items() if number == only.value), only.value
-        )
-        yield f"Behind {engine} refused unless it is {taken}: {only.reason}."
+        yield f"Behind {engine} refused unless it is {row.decode(only.value)}: {only.reason}."
 
 
 def _values(values: Iterable[object]) -> str:
     return ", ".join(f"`{json.dumps(value)}`" for value in values)
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(generate_page(), encoding="utf-8")

@@ -7,6 +7,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
 from catalog import PredictApi
+from shim.parameters.fields import ParameterFields
 from shim.parameters.table import Row, generate_map
 
 Decoding = Literal["beams", "sampling", "greedy"]
@@ -54,7 +55,7 @@ class ChatMessage(BaseModel):
         return "".join(part.text for part in self.content)
 
 
-class Parameters(BaseModel):
+class Parameters(ParameterFields):
     """What a request says that decides its result; `None` means not given.
 
     The ranges are in the table of generate() parameters; `read_parameters` checks them.
@@ -66,41 +67,6 @@ class Parameters(BaseModel):
     messages: Annotated[list[ChatMessage] | None, Field(min_length=1)] = None
     user_message: Text | None = None
     system_message: str | None = None
-    input_ids: list[int] | None = None
-    inputs: list[int] | None = None
-    attention_mask: list[int] | None = None
-    stream: bool | None = None
-    max_new_tokens: int | None = None
-    max_tokens: int | None = None
-    max_length: int | None = None
-    max_time: float | None = None
-    min_new_tokens: int | None = None
-    min_length: int | None = None
-    stop: list[str] | None = None
-    stop_strings: list[str] | None = None
-    eos_token_id: list[int] | None = None
-    bad_words_ids: list[list[int]] | None = None
-    suppress_tokens: list[int] | None = None
-    sequence_bias: list[tuple[list[int], float]] | None = None
-    logit_bias: dict[str, float] | None = None
-    do_sample: bool | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    seed: int | None = None
-    num_beams: int | None = None
-    num_return_sequences: int | None = None
-    length_penalty: float | None = None
-    early_stopping: bool | Literal["never"] | None = None
-    repetition_penalty: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    no_repeat_ngram_size: int | None = None
-    return_full_text: bool | None = None
-    skip_special_tokens: bool | None = None
-    split_special_tokens: bool | None = None
-    add_generation_prompt: bool | None = None
-    continue_final_message: bool | None = None
 
     def is_streamed(self, api: PredictApi) -> bool:
         """Whether the reply is streamed."""

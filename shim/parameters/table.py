@@ -6,7 +6,8 @@ taken where its value is `neutral`, that is, means the same as leaving it out.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -15,6 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from aeolus_contract.parameters import SamplingParameter, sampling_parameters
 from shim.parameters.token_types import (
     LogitBias,
     MaskRow,
@@ -76,11 +78,11 @@ TYPES: Mapping[TypeName, Any] = MappingProxyType(
 
 
 class OnlyValue(BaseModel):
-    """The one value by which an engine acts whatever it is told."""
+    """The one value by which an engine acts whatever it is sent."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    value: int
+    value: int | float
     reason: str
 
 
@@ -109,7 +111,6 @@ class Row(BaseModel):
     """By engine, as preprocessing's configuration names it."""
     how: str
     """For the documentation; of a refused parameter, the reason."""
-    since: str = "0.1.0"
 
     @model_validator(mode="after")
     def _goes_with_the_category(self) -> Self:
@@ -144,6 +145,11 @@ class Row(BaseModel):
         """Return the engine's form of a value."""
         return self.encoding[str(value).lower()] if self.encoding else value
 
+    def decode(self, number: float) -> str:
+        """Return the JSON text of the value that the engine's number stands for."""
+        names = {encoded: name for name, encoded in self.encoding.items()}
+        return names.get(int(number), f"{number:g}")
+
     def _one_of_the_choices(self, value: str) -> str:
         if value not in self.choices:
             raise PydanticCustomError(
@@ -154,14 +160,35 @@ class Row(BaseModel):
 
 @cache
 def generate_map() -> Mapping[str, Row]:
-    """Return the rows of generate() parameters by name, in the order of the table."""
-    return _read(FOLDER / "generate.toml")
+    """Return the rows of generate() parameters by name: the table's, then the contract's."""
+    sampling = {
+        row.name: row for each in sampling_parameters().values() for row in _sampling_rows(each)
+    }
+    return MappingProxyType({**_read(FOLDER / "generate.toml"), **sampling})
 
 
 @cache
 def openai_map() -> Mapping[str, Row]:
     """Return the rows of OpenAI's further parameters by name, in the order of their table."""
     return _read(FOLDER / "openai.toml")
+
+
+def _sampling_rows(parameter: SamplingParameter) -> Iterator[Row]:
+    """Return the row of a sampling value that generate() has, too."""
+    if parameter.generate is None:
+        return
+    is_number = parameter.generate.type in ("integer", "number")
+    yield Row.model_validate(
+        {
+            **asdict(parameter.generate),
+            "category": "native",
+            "at_least": parameter.smallest if is_number else None,
+            "more_than": parameter.more_than,
+            "at_most": parameter.largest if is_number else None,
+            "becomes": parameter.name,
+            "only": {engine: asdict(each) for engine, each in parameter.fixed.items()},
+        }
+    )
 
 
 @cache

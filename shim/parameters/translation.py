@@ -9,7 +9,7 @@ from aeolus_client import GenerationRequest, Message
 from catalog import GenerationDefaults, ModelEntry
 from shim.parameters.parameters import Parameters
 from shim.parameters.problems import InvalidParametersError, Problem, quote
-from shim.parameters.table import generate_map
+from shim.parameters.table import OnlyValue, Row, generate_map
 
 SEEDS = 2**64
 NATIVE = [row for row in generate_map().values() if row.category == "native"]
@@ -86,9 +86,13 @@ def check_engine(request: GenerationRequest, engine: str) -> None:
         value = getattr(request, str(row.becomes))
         only = row.only.get(engine)
         if only is not None and value not in (None, only.value):
-            problems.append(Problem(row.name, f"{quote(value)} is refused: {only.reason}"))
+            problems.append(Problem(row.name, f"{quote(value)} is refused: {_always(row, only)}"))
     if problems:
         raise InvalidParametersError(problems)
+
+
+def _always(row: Row, only: OnlyValue) -> str:
+    return f"{only.reason}, and always acts by {row.decode(only.value)}"
 
 
 def _defaults(defaults: GenerationDefaults) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from aeolus_client.errors import (
     ServiceError,
 )
 from aeolus_client.status import error_from_status, error_from_text
+from aeolus_contract.failures import FailureKind, failure_text
 
 QUEUE_FULL = "Maximum queue size of 256 has been reached, please try again later"
 
@@ -60,6 +61,6 @@ def test_a_text_without_status_is_read_for_what_it_says() -> None:
     unknown = error_from_text("Request for unknown model: 'x' is not found")
     assert type(unknown) is ModelNotFoundError
     assert type(error_from_text(QUEUE_FULL)) is ServerBusyError
-    lost = error_from_text("tensor parallel rank 1 has failed; all ranks start again")
+    lost = error_from_text(failure_text(FailureKind.RESTARTING, "tensor parallel rank 1 failed"))
     assert type(lost) is ServerUnavailableError
     assert type(error_from_text("anything else")) is GenerationFailedError

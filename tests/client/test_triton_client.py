@@ -188,7 +188,8 @@ def test_many_first_requests_read_the_configuration_once(
         await asyncio.gather(*(client.complete(question(max_tokens=1)) for _ in range(32)))
         return names
 
-    assert with_client(triton, work) == ["ensemble", "preprocessing"]
+    steps = ["preprocessing", "tensorrt_llm", "postprocessing"]
+    assert with_client(triton, work) == ["ensemble", *steps]
 
 
 def test_streams_with_one_request_id_after_each_other_do_not_mix(triton: TritonServer) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from postprocessing.parameters import TextParameters
+from aeolus_contract.request_parameters import RequestParameters
 from postprocessing.sequence_text import SequenceText
 from postprocessing.streams import Streams
 from postprocessing.vocabulary import load_vocabulary
@@ -32,7 +32,7 @@ def streams(clock: Clock) -> Streams:
 @pytest.fixture
 def text(tmp_path: Path) -> SequenceText:
     save_byte_level_bpe(tmp_path)
-    return SequenceText(load_vocabulary(tmp_path), TextParameters(skip_special_tokens=True))
+    return SequenceText(load_vocabulary(tmp_path), RequestParameters(skip_special_tokens=True))
 
 
 def test_a_stream_keeps_its_text(streams: Streams, text: SequenceText) -> None:

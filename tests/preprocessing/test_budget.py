@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.request_parameters import RequestParameters
 from preprocessing.budget import fewest_new_tokens, new_token_budget
-from preprocessing.errors import InvalidRequestError
-from preprocessing.parameters import RequestParameters
 from preprocessing.preprocessor import Preprocessor
 from support.preparing import prepare
 

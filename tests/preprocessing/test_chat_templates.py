@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.request_parameters import RequestParameters
 from catalog import load_catalog
-from preprocessing.errors import InvalidRequestError
-from preprocessing.parameters import RequestParameters
 from preprocessing.preprocessor import Preprocessor
 from support.chat_templates import CHAT_TEMPLATES
 from support.preparing import prepare

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.errors import InvalidRequestError
-from preprocessing.parameters import RequestParameters
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.request_parameters import RequestParameters
 from preprocessing.preprocessor import Preprocessor
 from support.chat_templates import CHAT_TEMPLATES, save_chat_tokenizer
 from support.preparing import prepare

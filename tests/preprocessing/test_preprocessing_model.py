@@ -64,7 +64,7 @@ def test_a_wrong_request_fails_alone_and_says_why(
     assert set(replies[::2]) == {"0.5"}
     assert set(replies[1::2]) == {
         "StatusCode.INVALID_ARGUMENT invalid request: "
-        "temperature is -1; it must be 0, which is greedy, or from 1e-6 to 1e6"
+        "temperature is -1; it must be 0, which is greedy, or in [1e-6, 1e6]"
     }
 
 

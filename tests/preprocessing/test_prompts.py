@@ -8,7 +8,7 @@ import pytest
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.tokenizer import Tokenizer, TokenizerError

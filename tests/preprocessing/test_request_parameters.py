@@ -5,19 +5,19 @@ from typing import Any
 
 import pytest
 
-from preprocessing.errors import InvalidRequestError
-from preprocessing.parameters import UnknownParameters, parse_parameters
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.request_parameters import UnknownParameters, read_request_parameters
 from preprocessing.preprocessor import Preprocessor
 from support.preparing import prepare
 
 
 def parse(**values: Any) -> Any:
-    return parse_parameters(json.dumps(values))
+    return read_request_parameters(json.dumps(values))
 
 
 def test_none_are_needed() -> None:
-    assert parse_parameters("").stop == ()
-    assert parse_parameters("{}").end_ids is None
+    assert read_request_parameters("").stop == ()
+    assert read_request_parameters("{}").end_ids is None
 
 
 def test_stop_is_a_list_of_strings_and_empty_ones_are_dropped() -> None:
@@ -80,11 +80,11 @@ def test_the_engine_is_given_spellings_of_a_stop_string(
         assert all(text in preprocessor.tokenizer.decode(hint) for hint in hints)
 
 
-def test_unknown_names_are_told_once_each() -> None:
-    told: list[str] = []
-    unknown = UnknownParameters(told.append)
+def test_unknown_names_are_reported_once_each() -> None:
+    reported: list[str] = []
+    unknown = UnknownParameters(reported.append)
     for _ in range(3):
-        unknown.look_at('{"random_seed": 1, "stop": "[]", "triton_enable": true}')
-        unknown.look_at("")
-    unknown.look_at('{"runtime_top_k": 1}')
-    assert [text.split("'")[1] for text in told] == ["random_seed", "runtime_top_k"]
+        unknown.check('{"random_seed": 1, "stop": "[]", "triton_enable": true}')
+        unknown.check("")
+    unknown.check('{"runtime_top_k": 1}')
+    assert [text.split("'")[1] for text in reported] == ["random_seed", "runtime_top_k"]

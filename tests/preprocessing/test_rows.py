@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.rows import Tensor, rows_of, together
 from preprocessing.words import word_list
 

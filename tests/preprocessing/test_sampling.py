@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.sampling import Values, check_sampling
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.request import EngineInputs
 from preprocessing.tensors import Tensor, request_from_tensors, tensors_of
 from preprocessing.words import word_list

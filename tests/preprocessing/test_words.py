@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
 from support.preparing import prepare
 

@@ -11,8 +11,12 @@ import triton_python_backend_utils as pb_utils
 # is spared 270 MB and two seconds of its start.
 sys.modules["torch"] = None  # type: ignore[assignment]
 
-from preprocessing.errors import InvalidRequestError  # noqa: E402
-from preprocessing.parameters import UnknownParameters  # noqa: E402
+from aeolus_contract.failures import (  # noqa: E402
+    FailureKind,
+    InvalidRequestError,
+    failure_text,
+)
+from aeolus_contract.request_parameters import UnknownParameters  # noqa: E402
 from preprocessing.preprocessor import Preprocessor  # noqa: E402
 from preprocessing.request import EngineInputs, PromptRequest  # noqa: E402
 from preprocessing.rows import rows_of, together  # noqa: E402
@@ -51,7 +55,7 @@ class TritonPythonModel:
         """Return the prompts of a request, of which mostly there is one."""
         try:
             parameters = request.parameters()
-            self._unknown_parameters.look_at(parameters)
+            self._unknown_parameters.check(parameters)
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             return [request_from_tensors(row, parameters) for row in rows_of(tensors)]
         except Exception as error:
@@ -66,13 +70,10 @@ class TritonPythonModel:
         try:
             outputs = _outputs(prepared, asked)
         except InvalidRequestError as error:
-            # The words are how a client tells a refusal: a stream brings it no status.
-            return _error_response(f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG)
+            return _error_response(FailureKind.INVALID_REQUEST, str(error))
         except Exception as error:
             pb_utils.Logger.log_error(f"request {request.request_id()}: {error!r}")
-            return _error_response(
-                f"the request cannot be prepared: {error!r}", pb_utils.TritonError.INTERNAL
-            )
+            return _error_response(FailureKind.OTHER, f"the request cannot be prepared: {error!r}")
         wanted = request.requested_output_names()
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor(name, each) for name, each in outputs.items() if name in wanted]
@@ -94,5 +95,6 @@ def _outputs(
     return together([first, *(each for each, _ in others)], pad_id) if others else first
 
 
-def _error_response(text: str, code: int) -> Any:
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
+def _error_response(kind: FailureKind, reason: str) -> Any:
+    code = getattr(pb_utils.TritonError, kind.triton_code)
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(failure_text(kind, reason), code))

@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import triton_python_backend_utils as pb_utils
 
+from aeolus_contract.failures import FailureKind, failure_text
 from engine_step.batch import Batch, RowSender, row_id, rows_of
 from engine_step.call import EngineCall
 from engine_step.delivery import Delivery, ResponseSender
@@ -105,7 +106,6 @@ class TritonPythonModel:
                 self._delivery.send(row_sender, event, _error_response)
 
     def _submit(self, call: EngineCall, sender: ResponseSender) -> None:
-
         def to_response(event: TokenEvent) -> Any:
             if event.error is not None:
                 return _error_response(event)
@@ -161,12 +161,15 @@ def _open_engine(parameters: dict[str, str], repository: Path) -> Engine:
 
 
 def _error_response(event: TokenEvent) -> Any:
-    match error := event.error:
+    match event.error:
         case RequestRefusedError():
-            # The words are how a client tells a refusal: a stream brings it no status.
-            text, code = f"invalid request: {error}", pb_utils.TritonError.INVALID_ARG
-        case QueueFullError() | RankLostError():
-            text, code = str(error), pb_utils.TritonError.UNAVAILABLE
+            kind = FailureKind.INVALID_REQUEST
+        case QueueFullError():
+            kind = FailureKind.QUEUE_FULL
+        case RankLostError():
+            kind = FailureKind.RESTARTING
         case _:
-            text, code = str(error), pb_utils.TritonError.INTERNAL
+            kind = FailureKind.OTHER
+    text = failure_text(kind, str(event.error))
+    code = getattr(pb_utils.TritonError, kind.triton_code)
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))

@@ -5,9 +5,8 @@ from typing import Any
 import pytest
 from transformers import GenerationConfig, GenerationMixin
 
+from aeolus_contract.parameters import EngineName
 from catalog import ModelEntry, load_catalog
-from preprocessing.engines import FIXED_VALUES, EngineName
-from shim.parameters.page import DOCUMENT, generate_page
 from shim.parameters.problems import InvalidParametersError
 from shim.parameters.table import Row
 from shim.parameters.translation import check_engine, generation_request, is_limited_by_engine
@@ -37,12 +36,6 @@ def test_the_table_has_every_field_of_generation_config() -> None:
 def test_the_table_has_every_argument_of_generate() -> None:
     arguments = inspect.signature(GenerationMixin.generate).parameters.keys() - NO_PARAMETERS
     assert arguments <= TABLE.keys()
-
-
-def test_the_page_is_current() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == generate_page(), (
-        "run python -m shim.parameters.page"
-    )
 
 
 @pytest.mark.parametrize("row", rows("refused"), ids=lambda row: row.name)
@@ -248,10 +241,3 @@ def test_what_an_engine_misreads_is_refused_on_it_alone(name: str, wrong: Any, t
     check_engine(request(taken), CPP)
     with pytest.raises(InvalidParametersError, match=f"{name}: .* is refused: TensorRT-LLM 1.2.1"):
         check_engine(request(wrong), CPP)
-
-
-def test_the_engines_limits_are_those_that_preprocessing_checks() -> None:
-    ours = {str(row.becomes): row.only[CPP].value for row in rows("native") if CPP in row.only}
-    generate_has_none = {"top_p_min"}
-    theirs = {name: fixed.value for name, fixed in FIXED_VALUES[CPP].items()}
-    assert ours == {name: theirs[name] for name in theirs.keys() - generate_has_none}

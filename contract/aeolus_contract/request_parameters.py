@@ -1,33 +1,36 @@
-"""The request parameters that the text stages read: what Triton hands to every step unchanged.
+"""The request parameters: what Triton hands to every step unchanged.
 
-They carry what postprocessing must know too, which no tensor from before the decoupled engine can
-tell it.
+They carry what the step behind the decoupled engine must know, to which no tensor from before the
+engine can be connected. Lists travel as JSON text: Triton knows strings, integers and booleans.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from preprocessing.errors import InvalidRequestError
+from aeolus_contract.failures import InvalidRequestError
 
 MAX_STOP_STRINGS = 64
 MAX_END_IDS = 64
 MAX_UNKNOWN_NAMES = 1000
-BOOLEANS = (
-    *("skip_special_tokens", "return_output_ids", "prompt_in_output"),
-    *("split_special_tokens", "add_generation_prompt", "continue_final_message"),
-)
+WireValue = str | bool | int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestParameters:
-    """What preprocessing acts by."""
+    """All of them; `None` or false where the request does not say."""
 
     stop: tuple[str, ...] = ()
     """Texts that end the reply and are cut from it."""
     end_ids: tuple[int, ...] | None = None
     """Token ids that end the reply and do not show, instead of the checkpoint's."""
+    skip_special_tokens: bool | None = None
+    return_output_ids: bool = False
+    prompt_in_output: bool = False
+    """Whether a whole reply repeats the prompt, in which no stop string is looked for."""
+    max_tokens: int | None = None
+    """Tokens at which a stream is over, the engine saying no more."""
     split_special_tokens: bool | None = None
     """Whether what spells a control token is text; `None` for the deployment's choice."""
     add_generation_prompt: bool | None = None
@@ -36,21 +39,31 @@ class RequestParameters:
     continue_final_message: bool = False
     """Whether the reply continues the last message."""
 
+    def to_wire(self) -> dict[str, WireValue]:
+        """Return Triton's request parameters; what does not differ from the default is left out."""
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {
+            name: json.dumps(value) if isinstance(value, tuple) else value
+            for name, (value, default) in values.items()
+            if value != default
+        }
 
-def parse_parameters(text: str) -> RequestParameters:
-    """Read `InferenceRequest.parameters()` of the Python backend.
+
+KNOWN = frozenset(each.name for each in fields(RequestParameters))
+
+
+def read_request_parameters(text: str) -> RequestParameters:
+    """Read `InferenceRequest.parameters()` of the Python backend, a JSON object or nothing.
+
+    Unknown names are skipped.
 
     Raises:
-        InvalidRequestError: one of those known here has a wrong value.
+        InvalidRequestError: one of the known ones has a wrong value.
     """
     values = _object(text)
-    for name in BOOLEANS:
-        if not isinstance(values.get(name, False), bool):
-            raise InvalidRequestError(f"{name} is {values[name]!r}; it must be a boolean")
-    max_tokens = values.get("max_tokens", 1)
-    if not isinstance(max_tokens, int) or isinstance(max_tokens, bool):
-        raise InvalidRequestError(f"max_tokens is {max_tokens!r}; it must be an integer")
-    if values.get("add_generation_prompt") and values.get("continue_final_message"):
+    add_generation_prompt = _boolean(values, "add_generation_prompt")
+    continue_final_message = bool(_boolean(values, "continue_final_message"))
+    if add_generation_prompt and continue_final_message:
         raise InvalidRequestError(
             "add_generation_prompt and continue_final_message are both true, but what is continued "
             "is not followed by a heading; send one of them"
@@ -58,27 +71,29 @@ def parse_parameters(text: str) -> RequestParameters:
     return RequestParameters(
         stop=_stop(values),
         end_ids=_end_ids(values),
-        split_special_tokens=values.get("split_special_tokens"),
-        add_generation_prompt=values.get("add_generation_prompt"),
-        continue_final_message=values.get("continue_final_message", False),
+        skip_special_tokens=_boolean(values, "skip_special_tokens"),
+        return_output_ids=bool(_boolean(values, "return_output_ids")),
+        prompt_in_output=bool(_boolean(values, "prompt_in_output")),
+        max_tokens=_integer(values, "max_tokens"),
+        split_special_tokens=_boolean(values, "split_special_tokens"),
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=continue_final_message,
     )
 
 
 class UnknownParameters:
-    """Tells, once a name, of parameters that nobody reads: most are misspelt tensors."""
-
-    KNOWN = frozenset({*BOOLEANS, "stop", "end_ids", "max_tokens"})
+    """Reports parameters that nobody reads, each name once: most are misspelt tensors."""
 
     def __init__(self, warn: Callable[[str], None]):
-        """Tell `warn`."""
+        """Report to `warn`."""
         self._warn = warn
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
-    def look_at(self, text: str) -> None:
+    def check(self, text: str) -> None:
         """Warn of the unknown names in a request's parameters, but for Triton's own."""
-        for name in _object(text).keys() - self.KNOWN - self._told:
-            if not name.startswith("triton_") and len(self._told) < MAX_UNKNOWN_NAMES:
-                self._told.add(name)
+        for name in _object(text).keys() - KNOWN - self._reported:
+            if not name.startswith("triton_") and len(self._reported) < MAX_UNKNOWN_NAMES:
+                self._reported.add(name)
                 self._warn(
                     f"request parameter {name!r} is not known and has no effect; if a tensor was "
                     "meant, its name is misspelt"
@@ -88,6 +103,20 @@ class UnknownParameters:
 def _object(text: str) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(text) if text else {}
     return values
+
+
+def _boolean(values: dict[str, Any], name: str) -> bool | None:
+    value = values.get(name)
+    if value is None or isinstance(value, bool):
+        return value
+    raise InvalidRequestError(f"{name} is {value!r}; it must be a boolean")
+
+
+def _integer(values: dict[str, Any], name: str) -> int | None:
+    value = values.get(name)
+    if value is None or type(value) is int:
+        return value
+    raise InvalidRequestError(f"{name} is {value!r}; it must be an integer")
 
 
 def _stop(values: dict[str, Any]) -> tuple[str, ...]:

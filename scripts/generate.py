@@ -1,0 +1,119 @@
+"""Writes every file that is made from the contract's tables: `make generate`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from aeolus_contract.parameters import engine_parameters, sampling_parameters
+from aeolus_contract.rendering import with_tensors
+from aeolus_contract.steps import ENSEMBLE, steps
+from shim.parameters.page import DOCUMENT, generate_page
+from shim.parameters.table import Row, generate_map
+
+ROOT = Path(__file__).parents[1]
+MADE = "made by `make generate`"
+PYTHON_TYPES = {"FP32": "float", "INT32": "int", "UINT64": "int"}
+FIELD_TYPES = {
+    "boolean": "bool",
+    "early_stopping": 'bool | Literal["never"]',
+    "integer": "int",
+    "logit_bias": "dict[str, float]",
+    "mask": "list[int]",
+    "number": "float",
+    "sequence_bias": "list[tuple[list[int], float]]",
+    "string": "str",
+    "strings": "list[str]",
+    "token_ids": "list[int]",
+    "token_lists": "list[list[int]]",
+    "tokens": "list[int]",
+}
+"""The Python type of a request's parameter, by the table's `type`."""
+
+
+def generated_files() -> Iterator[tuple[Path, str]]:
+    """Yield every generated file with its content."""
+    for model in (ENSEMBLE, *(each.model for each in steps())):
+        path = ROOT / "model_repository" / model / "config.pbtxt"
+        yield path, with_tensors(path.read_text(encoding="utf-8"), model)
+    yield ROOT / "client" / "aeolus_client" / "sampling_values.py", sampling_values()
+    yield ROOT / "engine_step" / "sampling_config.py", sampling_config()
+    yield ROOT / "shim" / "parameters" / "fields.py", parameter_fields()
+    yield DOCUMENT, generate_page()
+
+
+def sampling_values() -> str:
+    """Return the client's fields, one for each tensor of the ensemble that ours sends."""
+    fields = [
+        f"    {row.name}: {PYTHON_TYPES[row.dtype]} | None = None"
+        for row in sampling_parameters().values()
+        if not row.from_other_clients
+    ]
+    return f'''"""The sampling values of a request; {MADE}."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingValues:
+    """Each is the ensemble's tensor of its name; `None` means the server's default."""
+
+{chr(10).join(fields)}
+'''
+
+
+def sampling_config() -> str:
+    """Return the engine's SamplingConfig, with the C++ backend's defaults."""
+    fields = []
+    for row, engine in engine_parameters():
+        kind = PYTHON_TYPES[row.dtype]
+        default = "None" if engine.default is None else repr(engine.default)
+        annotation = f"{kind} | None" if engine.default is None else kind
+        fields.append(f"    {engine.field}: {annotation} = {default}")
+    return f'''"""How an engine chooses the next token; {MADE}."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingConfig:
+    """How the next token is chosen, with the C++ backend's defaults.
+
+    Greedy when `top_k` is 1, or when `top_k` is 0 and `top_p` is 0; beam search when
+    `beam_width` is above 1; otherwise a draw from the top-k / top-p distribution
+    (`top_k` 0: no limit, `top_p` 0 or 1: no limit).
+
+    After each token `top_p` is multiplied by `top_p_decay`, though not below `top_p_min`, and is
+    itself again after the token `top_p_reset_id`. In a beam search row j of a step is ranked as if
+    its log-probability were higher by j times `beam_search_diversity_rate`; `early_stopping` 1
+    stops with `beam_width` hypotheses, 0 by the heuristic, 2 never early.
+    """
+
+{chr(10).join(fields)}
+'''
+
+
+def parameter_fields() -> str:
+    """Return the fields of the shim's Parameters that the table serves."""
+    rows = [row for row in generate_map().values() if _is_field(row)]
+    fields = [f"    {row.name}: {FIELD_TYPES[row.type]} | None = None" for row in rows]
+    return f'''"""The parameters that are served, typed; made from the tables by `make generate`."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class ParameterFields(BaseModel):
+    """`None` means not given."""
+
+{chr(10).join(fields)}
+'''
+
+
+def _is_field(row: Row) -> bool:
+    is_served = row.category in ("native", "derived")
+    return is_served and row.type != "object"  # a generation_config is merged before
+
+
+if __name__ == "__main__":
+    for path, content in generated_files():
+        path.write_text(content, encoding="utf-8")
