@@ -13,7 +13,7 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from launcher.server import TritonServer
-from support.metrics import active_requests, wait_for_active_requests
+from support.metrics import steps, wait_for_active_requests
 from support.triton_calls import Array, Call, infer_inputs, names_of, stream
 
 pytestmark = pytest.mark.server
@@ -89,9 +89,12 @@ def test_each_prompt_has_words_and_limits_of_its_own(triton: TritonServer) -> No
 
 def test_a_wrong_prompt_refuses_them_all_before_the_engine(triton: TritonServer) -> None:
     limits = np.array([[5], [-1], [5]], np.int32)
+    wait_for_active_requests(triton, 0)
+    before = steps(triton)
     with pytest.raises(InferenceServerException, match="invalid request: max_tokens is -1"):
         stream(triton, request(PROMPTS, max_tokens=limits))
-    assert active_requests(triton) == 0
+    wait_for_active_requests(triton, 0)
+    assert steps(triton) == before
 
 
 def test_values_that_mean_different_things_are_refused(triton: TritonServer) -> None:
@@ -130,4 +133,4 @@ def test_a_stop_ends_every_prompt(triton: TritonServer) -> None:
         reason = received.get().as_numpy("finish_reason")
         reasons += [] if reason is None else reason.tolist()
     assert reasons == [b"cancelled"] * 3
-    assert active_requests(triton) == 0
+    wait_for_active_requests(triton, 0)
