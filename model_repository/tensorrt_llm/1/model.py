@@ -81,6 +81,7 @@ class TritonPythonModel:
             EngineCall.from_tensors(
                 row,
                 row_id(request_id, number),
+                request.parameters(),
                 exclude_input_in_output=self._exclude_input,
                 requested=request.requested_output_names(),
                 batch_index=number if len(rows) > 1 else None,
