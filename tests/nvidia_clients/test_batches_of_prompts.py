@@ -128,7 +128,7 @@ def test_a_stop_ends_every_prompt(triton: TritonServer) -> None:
             Call("tensorrt_llm", {**order, "stop": np.array([[True]])}, request_id=call.request_id),
         )
         client.stop_stream()
-    reasons = []
+    reasons: list[bytes] = []
     while not received.empty():
         reason = received.get().as_numpy("finish_reason")
         reasons += [] if reason is None else reason.tolist()
