@@ -151,7 +151,7 @@ def test_a_configuration_that_is_no_json_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
     save_byte_level_bpe(tmp_path)
-    with pytest.raises(ValueError, match="engine is 'vllm'; known are reference, tensorrtllm"):
+    with pytest.raises(ValueError, match="engine is 'vllm'; known are reference, executor"):
         Preprocessor.load(tmp_path, 64, 4, "vllm")  # type: ignore[arg-type]
 
 
