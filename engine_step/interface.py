@@ -8,10 +8,11 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from engine_step.sampling_config import SamplingConfig as SamplingConfig
 
 
@@ -31,12 +32,17 @@ class EngineStoppedError(RuntimeError):
     """The engine was shut down or its step loop failed; it serves nothing any more."""
 
 
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+"""Why a sequence ended: end id or stop word, the limit of tokens, `Engine.cancel`, a failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
     """One prompt to continue.
 
     `stop_words` end a sequence and stay in the output; `end_id` ends it and does not
     (C++ backend, cpp/tensorrt_llm/kernels/stopCriteriaKernels.cu). `end_id` -1: never.
+    `priority`, 0 to 1, orders the requests that wait: the higher first, equal ones as they came.
     `embedding_bias` float32 [up to the vocabulary] is added to the logits before all else.
     """
 
@@ -55,6 +61,7 @@ class EngineRequest:
     return_perf_metrics: bool = False
     streaming: bool = False
     exclude_input_in_output: bool = True
+    priority: float = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +84,7 @@ class PerfMetrics:
     first_scheduled_time_ns: int
     first_token_time_ns: int
     last_token_time_ns: int
+    """Of the token that ended the request; so in a stream it marks the last event."""
     kv_cache_alloc_total_blocks: int
     kv_cache_alloc_new_blocks: int
     kv_cache_reused_blocks: int
@@ -89,8 +97,9 @@ class TokenEvent:
     `output_ids` holds one list a beam: the tokens not reported before when streaming with one
     beam, otherwise all of them, best beam first, after the prompt unless it is excluded. A final
     event may hold no token (the end id was drawn) and, after a cancel, holds what there was.
-    With `error` set the event is final and holds no tokens. `log_probs` has an entry a beam if
-    they were asked for. `num_generated` counts the tokens of all beams so far, reported or not.
+    With `error` set the event is final and holds no tokens. A final event without one says in
+    `finish_reasons` why each beam ended, where the engine knows. `log_probs` has an entry a beam
+    if they were asked for. `num_generated` counts the tokens of all beams so far, reported or not.
     """
 
     output_ids: list[list[int]]
@@ -99,6 +108,7 @@ class TokenEvent:
     num_generated: int = 0
     log_probs: list[BeamLogProbs] | None = None
     perf_metrics: PerfMetrics | None = None
+    finish_reasons: list[FinishReason] | None = None
 
     def followed_by(self, later: "TokenEvent") -> "TokenEvent | None":
         """Return what both say: a stream's tokens one after the other; of beams the later says all.

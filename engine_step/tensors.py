@@ -78,9 +78,9 @@ def tensors_from_event(
 
     Returns:
         `output_ids` INT32 [1, beams, longest], `sequence_length` INT32 [1, beams], the `counts`
-        asked for, INT32 [1, 1], and with log-probabilities in the event `cum_log_probs` FP32
-        [1, beams] and `output_log_probs` FP32 [1, beams, longest generated]. `num_output_tokens`
-        counts this response over all beams.
+        asked for, INT32 [1, 1], at the end `finish_reason` STRING [1, beams], and with
+        log-probabilities in the event `cum_log_probs` FP32 [1, beams] and `output_log_probs` FP32
+        [1, beams, longest generated]. `num_output_tokens` counts this response over all beams.
     """
     beams = event.output_ids
     lengths = [len(tokens) for tokens in beams]
@@ -91,6 +91,9 @@ def tensors_from_event(
     numbers = {"num_input_tokens": len(request.input_ids), "num_output_tokens": sum(lengths)}
     for name in counts:
         outputs[name] = np.array([[numbers[name]]], dtype=np.int32)
+    if event.finish_reasons is not None:
+        reasons = [reason.encode() for reason in event.finish_reasons]
+        outputs["finish_reason"] = np.array([reasons], dtype=np.object_)
     if event.log_probs is not None:
         outputs |= _log_prob_tensors(event.log_probs)
     return outputs

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aeolus_contract.failures import InvalidRequestError
 from aeolus_contract.parameters import ENGINES, EngineName
+from aeolus_contract.request_parameters import FIXED_PRIORITIES
 from preprocessing.bias import Float32Array, embedding_bias
 from preprocessing.budget import MINIMA, fewest_new_tokens, new_token_budget
 from preprocessing.prompt import check_size, prompt_of
@@ -17,6 +18,7 @@ from preprocessing.words import (
     check_ids,
     check_number,
     check_some_token_is_left,
+    distinct,
     encode_words,
     parse_word_ids,
     stop_hints,
@@ -94,6 +96,7 @@ class Preprocessor:
             if request.return_log_probs and not {"top_k", "top_p"} & sampling.keys():
                 # The C++ backend computes them only where a sampling value is set; this is greedy.
                 sampling["top_k"] = 1
+            self._check_priority(request.parameters.request_priority)
             max_length = self._max_length(request)
             prompt = prompt_of(request, self.tokenizer, max_length, self.split_special_tokens)
             return _Draft(request, prompt, max_length, sampling)
@@ -133,10 +136,19 @@ class Preprocessor:
             end_id=end_id,
             pad_id=self._pad_id(request),
             stop_words=[*([each] for each in other_end_ids), *self._stop_words(request)],
+            stop_words_texts=[word for word in request.stop_words if word],
             bad_words=bad_words,
             embedding_bias=bias,
             sampling=sampling,
         )
+
+    def _check_priority(self, priority: float | None) -> None:
+        fixed = FIXED_PRIORITIES.get(self.engine)
+        if fixed is not None and priority not in (None, fixed.value):
+            raise InvalidRequestError(
+                f"request_priority is {priority:g}, but {fixed.reason}; the engine of this model "
+                f"always acts by {fixed.value:g}"
+            )
 
     def _max_length(self, request: PromptRequest) -> int:
         if request.max_length is None:
@@ -178,7 +190,7 @@ class Preprocessor:
         check_size("stop", stop, self.max_seq_len)
         words = encode_words(self.tokenizer, request.stop_words)
         check_number("stop_words", words)
-        return words + stop_hints(self.tokenizer, stop)
+        return distinct([*words, *stop_hints(self.tokenizer, [*request.stop_words, *stop])])
 
     def _bad_words(self, request: PromptRequest, end_ids: list[int]) -> Words:
         check_size("bad_words", request.bad_words, self.max_seq_len)

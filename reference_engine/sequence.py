@@ -5,7 +5,13 @@ from enum import Enum
 
 import torch
 
-from engine_step.interface import BeamLogProbs, EngineRequest, PerfMetrics, TokenEvent
+from engine_step.interface import (
+    BeamLogProbs,
+    EngineRequest,
+    FinishReason,
+    PerfMetrics,
+    TokenEvent,
+)
 from reference_engine.model.blocks import BlockPool, SequenceBlocks
 from reference_engine.model.kv_cache import Row
 from reference_engine.request_times import RequestTimes
@@ -139,7 +145,8 @@ class Sequence:
             is_final,
             num_generated=sum(map(len, outputs)),
             log_probs=self._log_probs(),
-            perf_metrics=self._perf_metrics(),
+            perf_metrics=self._perf_metrics(is_final),
+            finish_reasons=self._finish_reasons() if is_final else None,
         )
 
     def _log_probs(self) -> list[BeamLogProbs] | None:
@@ -149,12 +156,17 @@ class Sequence:
             return [BeamLogProbs(0.0, [])] * self.num_rows
         return self._decoding.log_probs
 
-    def _perf_metrics(self) -> PerfMetrics:
+    def _finish_reasons(self) -> list[FinishReason]:
+        if self._decoding is None:
+            return ["cancelled"] * self.num_rows
+        return self._decoding.finish_reasons
+
+    def _perf_metrics(self, is_final: bool) -> PerfMetrics:
         return PerfMetrics(
             arrival_time_ns=self.times.arrival,
             first_scheduled_time_ns=self.times.first_scheduled,
             first_token_time_ns=self.times.first_token,
-            last_token_time_ns=self.times.last_token,
+            last_token_time_ns=self.times.last_token if is_final else 0,
             kv_cache_alloc_total_blocks=self._num_blocks,
             kv_cache_alloc_new_blocks=self._num_blocks - self._num_reused_blocks,
             kv_cache_reused_blocks=self._num_reused_blocks,

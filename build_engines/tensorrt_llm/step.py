@@ -2,11 +2,16 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from aeolus_contract.parameters import EngineName, engine_parameters
-from aeolus_contract.steps import ENGINE_INPUTS_OF_OTHER_CLIENTS
+from aeolus_contract.steps import (
+    ENGINE_INPUTS_OF_OTHER_CLIENTS,
+    OUR_ENGINE_INPUTS,
+    OUR_ENGINE_OUTPUTS,
+)
 from build_engines.checkpoint.engine_config import BuildConfig
 from build_engines.plan.memory import KV_CACHE_FRACTION
 
@@ -17,8 +22,9 @@ EXECUTOR = "executor"
 UNDECLARED_INPUTS = (
     *(engine.tensor for row, engine in engine_parameters() if ENGINE_NAME in row.fixed),
     *ENGINE_INPUTS_OF_OTHER_CLIENTS,
+    *OUR_ENGINE_INPUTS,
 )
-"""Inputs that the 1.2.1 backend gets wrong; what is not declared cannot be sent."""
+"""Inputs that the 1.2.1 backend gets wrong or does not know; undeclared ones cannot be sent."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 ROUND_PARAMETER = "response_round_ms"
@@ -70,7 +76,8 @@ def cpp_step(
     config = ModelConfig()
     config.CopyFrom(committed)
     config.backend = BACKEND
-    _remove_inputs(config, UNDECLARED_INPUTS)
+    _remove(config.input, UNDECLARED_INPUTS)
+    _remove(config.output, OUR_ENGINE_OUTPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
@@ -114,7 +121,7 @@ def _set_parameters(config: ModelConfig, parameters: dict[str, str]) -> None:
         config.parameters[name].string_value = value
 
 
-def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
+def drop_undeclared_tensors(ensemble: ModelConfig) -> None:
     """Disconnect what the engine step does not declare from the steps of an ensemble, in place."""
     steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
     sources = {
@@ -125,6 +132,11 @@ def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
     outputs = steps["preprocessing"].output_map
     for name in [name for name, tensor in outputs.items() if tensor in sources]:
         del outputs[name]
+    sent = steps["tensorrt_llm"].output_map
+    missing = {sent.pop(name) for name in OUR_ENGINE_OUTPUTS if name in sent}
+    inputs = steps["postprocessing"].input_map
+    for name in [name for name, tensor in inputs.items() if tensor in missing]:
+        del inputs[name]
 
 
 def _shared_parameters(
@@ -155,7 +167,7 @@ def _shared_parameters(
     return parameters
 
 
-def _remove_inputs(config: ModelConfig, names: tuple[str, ...]) -> None:
-    kept = [tensor for tensor in config.input if tensor.name not in names]
-    del config.input[:]
-    config.input.extend(kept)
+def _remove(tensors: Any, names: tuple[str, ...]) -> None:
+    kept = [tensor for tensor in tensors if tensor.name not in names]
+    del tensors[:]
+    tensors.extend(kept)

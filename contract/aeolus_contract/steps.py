@@ -101,6 +101,7 @@ def _preprocessing() -> Step:
             Tensor("OUT_END_ID", "INT32", "_end_id"),
             Tensor("OUT_PAD_ID", "INT32", "_pad_id"),
             Tensor("STOP_WORDS_IDS", "INT32", "_stop_words_list", (2, -1)),
+            Tensor("STOP_WORDS_TEXTS", "BYTES", "_stop_words_texts", (-1,)),
             Tensor("BAD_WORDS_IDS", "INT32", "_bad_words_list", (2, -1)),
             Tensor("EMBEDDING_BIAS", "FP32", "_embedding_bias", (-1,)),
             *(
@@ -125,6 +126,7 @@ def _engine() -> Step:
             Tensor("end_id", "INT32", "_end_id"),
             Tensor("pad_id", "INT32", "_pad_id"),
             Tensor("stop_words_list", "INT32", "_stop_words_list", (2, -1)),
+            Tensor("stop_words_texts", "BYTES", "_stop_words_texts", (-1,)),
             Tensor("bad_words_list", "INT32", "_bad_words_list", (2, -1)),
             Tensor("embedding_bias", "FP32", "_embedding_bias", (-1,)),
             *(
@@ -143,6 +145,9 @@ def _engine() -> Step:
         outputs=[
             Tensor("output_ids", "INT32", "_output_ids", (-1, -1)),
             Tensor("sequence_length", "INT32", "sequence_length", (-1,)),
+            Tensor("finish_reason", "BYTES", "_finish_reason", (-1,)),
+            Tensor("stop_words_texts", "BYTES", "_echoed_stop_words_texts", (-1,)),
+            Tensor("num_echoed_tokens", "INT32", "_num_echoed_tokens"),
             Tensor("cum_log_probs", "FP32", "cum_log_probs", (-1,)),
             Tensor("output_log_probs", "FP32", "output_log_probs", (-1, -1)),
             Tensor("num_input_tokens", "INT32", "num_input_tokens"),
@@ -155,6 +160,12 @@ def _engine() -> Step:
 ENGINE_INPUTS_OF_OTHER_CLIENTS = ("num_return_sequences", "min_length")
 """Inputs of the engine step that no ensemble of ours connects."""
 
+OUR_ENGINE_INPUTS = ("stop_words_texts",)
+"""Inputs of the engine step that NVIDIA's C++ backend does not have."""
+
+OUR_ENGINE_OUTPUTS = ("finish_reason", "stop_words_texts", "num_echoed_tokens")
+"""Outputs of it that the C++ backend does not send."""
+
 PERF_METRICS = (
     Tensor("kv_cache_alloc_new_blocks", "INT32"),
     Tensor("kv_cache_reused_blocks", "INT32"),
@@ -162,7 +173,7 @@ PERF_METRICS = (
     Tensor("arrival_time_ns", "INT64", "_arrival_time_ns"),
     Tensor("first_scheduled_time_ns", "INT64"),
     Tensor("first_token_time_ns", "INT64"),
-    Tensor("last_token_time_ns", "INT64"),
+    Tensor("last_token_time_ns", "INT64", "_last_token_time_ns"),
     Tensor("acceptance_rate", "FP32"),
     Tensor("total_accepted_draft_tokens", "INT32"),
     Tensor("total_draft_tokens", "INT32"),
@@ -177,12 +188,17 @@ def _postprocessing() -> Step:
             Tensor("TOKENS_BATCH", "INT32", "_output_ids", (-1, -1), is_optional=False),
             Tensor("SEQUENCE_LENGTH", "INT32", "sequence_length", (-1,), is_optional=False),
             Tensor("ARRIVAL_TIME_NS", "INT64", "_arrival_time_ns"),
+            Tensor("LAST_TOKEN_TIME_NS", "INT64", "_last_token_time_ns"),
+            Tensor("FINISH_REASON", "BYTES", "_finish_reason", (-1,)),
+            Tensor("STOP_WORDS", "BYTES", "_echoed_stop_words_texts", (-1,)),
+            Tensor("NUM_ECHOED_TOKENS", "INT32", "_num_echoed_tokens"),
             Tensor("NUM_INPUT_TOKENS", "INT32", "num_input_tokens"),
         ],
         outputs=[
             Tensor("OUTPUT", "BYTES", "text_output", (-1,)),
             Tensor("PENDING", "BYTES", "text_pending", (-1,)),
             Tensor("STOP_REASON", "BYTES", "stop_reason", (-1,)),
+            Tensor("FINISH_REASON", "BYTES", "finish_reason", (-1,)),
             Tensor("OUTPUT_IDS", "INT32", "output_ids", (-1, -1)),
         ],
     )

@@ -13,6 +13,7 @@ RETRIED = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 MEANINGS: Mapping[int, str] = {
     400: "The body is not a JSON object, or the request cannot be run.",
     401: "An API key is needed, or is not valid.",
+    403: "The API key does not allow what is asked for.",
     404: "There is no such path or model.",
     405: "The path takes another method.",
     413: "The body is too large.",

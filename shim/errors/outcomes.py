@@ -18,6 +18,10 @@ from aeolus_client import (
 logger = logging.getLogger(__name__)
 
 
+class NotAllowedError(ServiceError):
+    """The API key does not allow what the request asks for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How a kind of failure is answered, counted and logged."""
@@ -34,6 +38,7 @@ class Outcome:
 OUTCOMES: Mapping[type[ServiceError], Outcome] = MappingProxyType(
     {
         InvalidRequestError: Outcome(400, refusal="invalid"),
+        NotAllowedError: Outcome(403, refusal="not allowed"),
         ServerBusyError: Outcome(
             429, "Too many requests run or wait; try again later.", "busy", logging.INFO
         ),
