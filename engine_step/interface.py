@@ -7,7 +7,7 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -120,7 +120,15 @@ class TokenEvent:
             return None
         if len(later.output_ids) > 1:
             return later
-        return replace(later, output_ids=[self.output_ids[0] + later.output_ids[0]])
+        return TokenEvent(  # not `replace`: this is done for each token
+            [self.output_ids[0] + later.output_ids[0]],
+            later.is_final,
+            later.error,
+            later.num_generated,
+            None,
+            later.perf_metrics,
+            later.finish_reasons,
+        )
 
 
 @dataclass(frozen=True, slots=True)

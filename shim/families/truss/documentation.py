@@ -21,11 +21,12 @@ def predict_operation(*path_parameters: str) -> dict[str, Any]:
             for name in path_parameters
         ]
     } | json_body(
-        CheckedParameters, {name: _predict_example(model) for name, model in load_catalog().items()}
+        CheckedParameters, {name: predict_example(model) for name, model in load_catalog().items()}
     )
 
 
-def _predict_example(model: ModelEntry) -> dict[str, Any]:
+def predict_example(model: ModelEntry) -> dict[str, Any]:
+    """Return a body of the model's predict route."""
     api = model.predict
     question = (
         EXAMPLE_QUESTION
