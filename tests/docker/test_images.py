@@ -17,7 +17,7 @@ import yaml
 
 from catalog import load_catalog
 from launcher.ports import free_ports
-from launcher.processes import family
+from launcher.processes import Process, family
 from support.hub import Hub
 from support.hub import serve as serve_hub
 from support.images import (
@@ -110,6 +110,11 @@ def write_nvidia_base(directory: Path) -> Path:
     return directory
 
 
+def is_aeolus(process: Process) -> bool:
+    """Whether it is the command itself, and not buildah's process above it."""
+    return Path(process.command[0]).name == "python3" and "/aeolus" in "".join(process.command[1:2])
+
+
 @contextmanager
 def served(box: Container, command: list[str], **environment: str) -> Iterator[str]:
     """Serve by a command until its SIGTERM, which must end it with nothing left; yields the URL."""
@@ -134,7 +139,7 @@ def served(box: Container, command: list[str], **environment: str) -> Iterator[s
         else:
             pytest.fail("".join(lines[-30:]))
         members = family(process.pid)
-        launcher = next(each for each in members if "/aeolus" in "".join(each.command[1:2]))
+        launcher = next(each for each in members if is_aeolus(each))
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -190,17 +195,15 @@ def test_the_shim_image_serves_a_triton_elsewhere(cpu_image: Image, shim_image: 
         imported = "import importlib.util as u; raise SystemExit(u.find_spec('torch') is not None)"
         front.run(["python3", "-c", imported])
         port = free_ports().http
-        address = json.dumps([grpc_address(url)])
+        address = grpc_address(url)
         with front.start(
             shim_image.command, AEOLUS_PORT=str(port), AEOLUS_TRITON_ADDRESSES=address, **ANYBODY
         ) as process:
             wait_until_ready(f"http://127.0.0.1:{port}")
             reply = ask(f"http://127.0.0.1:{port}", "mistral-7b")
             assert reply.status_code == 200
-            [member] = [each for each in family(process.pid) if "aeolus" in " ".join(each.command)][
-                -1:
-            ]
-            os.kill(member.pid, signal.SIGTERM)
+            front_end = next(each for each in family(process.pid) if is_aeolus(each))
+            os.kill(front_end.pid, signal.SIGTERM)
             assert process.wait(STOP_SECONDS) == 0
 
 
