@@ -8,7 +8,7 @@ from build_engines.checkpoint.partial_directory import partial_directory
 from build_engines.checkpoint.tokenizer_files import copy_tokenizer
 from build_engines.repository import ModelRepository, RepositoryError
 from build_engines.tensorrt_llm.engine_checks import check_engine
-from build_engines.tensorrt_llm.step import EngineFiles, drop_undeclared_inputs, tensorrt_llm_step
+from build_engines.tensorrt_llm.step import EngineFiles, drop_undeclared, tensorrt_llm_step
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
 from launcher.served_checkpoint import read_served_checkpoint
 
@@ -103,7 +103,7 @@ def _write_repository(
     # The C++ backend wants the version's directory and nothing in it.
     (path / "tensorrt_llm" / "1" / "model.py").unlink()
     ensemble = repository.read("ensemble")
-    drop_undeclared_inputs(ensemble)
+    drop_undeclared(ensemble)
     repository.write("ensemble", ensemble)
     repository.set_parameters(
         "preprocessing",

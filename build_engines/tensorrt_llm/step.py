@@ -1,12 +1,14 @@
 """The `tensorrt_llm` step of the ensemble, configured for TensorRT-LLM's C++ backend."""
 
+from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from aeolus_contract.parameters import EngineName, engine_parameters
-from aeolus_contract.steps import ENGINE_INPUTS_OF_OTHER_CLIENTS
+from aeolus_contract.steps import ENGINE_INPUTS_OF_OTHER_CLIENTS, LOG_PROBS_OF_OTHERS
 from build_engines.checkpoint.engine_config import BuildConfig
 from build_engines.plan.memory import KV_CACHE_FRACTION
 
@@ -17,6 +19,8 @@ UNDECLARED_INPUTS = (
     *ENGINE_INPUTS_OF_OTHER_CLIENTS,
 )
 """Inputs that the 1.2.1 backend gets wrong; what is not declared cannot be sent."""
+UNDECLARED_OUTPUTS = tuple(each.name for each in LOG_PROBS_OF_OTHERS)
+"""Outputs that it does not have."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 
@@ -44,7 +48,8 @@ def tensorrt_llm_step(
     config = ModelConfig()
     config.CopyFrom(committed)
     config.backend = BACKEND
-    _remove_inputs(config, UNDECLARED_INPUTS)
+    _remove(config.input, UNDECLARED_INPUTS)
+    _remove(config.output, UNDECLARED_OUTPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
@@ -54,7 +59,7 @@ def tensorrt_llm_step(
     return config
 
 
-def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
+def drop_undeclared(ensemble: ModelConfig) -> None:
     """Disconnect what the engine step does not declare from the steps of an ensemble, in place."""
     steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
     sources = {
@@ -63,8 +68,10 @@ def drop_undeclared_inputs(ensemble: ModelConfig) -> None:
         if name in steps["tensorrt_llm"].input_map
     }
     outputs = steps["preprocessing"].output_map
-    for name in [name for name, tensor in outputs.items() if tensor in sources]:
-        del outputs[name]
+    _disconnect(outputs, sources)
+    gone = {steps["tensorrt_llm"].output_map.pop(name) for name in UNDECLARED_OUTPUTS}
+    _disconnect(steps["postprocessing"].input_map, gone)
+    _remove(ensemble.output, gone)
 
 
 def _parameters(
@@ -100,7 +107,13 @@ def _parameters(
     return parameters
 
 
-def _remove_inputs(config: ModelConfig, names: tuple[str, ...]) -> None:
-    kept = [tensor for tensor in config.input if tensor.name not in names]
-    del config.input[:]
-    config.input.extend(kept)
+def _disconnect(connections: MutableMapping[str, str], tensors: set[str]) -> None:
+    for name in [name for name, tensor in connections.items() if tensor in tensors]:
+        del connections[name]
+
+
+def _remove(tensors: Any, without: Collection[str]) -> None:
+    """Remove the tensors of these names from a repeated field."""
+    kept = [tensor for tensor in tensors if tensor.name not in without]
+    del tensors[:]
+    tensors.extend(kept)

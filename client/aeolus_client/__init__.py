@@ -11,7 +11,15 @@ from aeolus_client.errors import (
     ServerUnavailableError,
     ServiceError,
 )
-from aeolus_client.generation import Completion, FinishReason, GenerationRequest, Message, TextChunk
+from aeolus_client.generation import (
+    Completion,
+    FinishReason,
+    GenerationRequest,
+    Message,
+    PromptLogProbs,
+    TextChunk,
+    TopTokens,
+)
 from aeolus_client.triton import TritonClient, gather
 
 __all__ = [
@@ -23,12 +31,14 @@ __all__ = [
     "InvalidRequestError",
     "Message",
     "ModelNotFoundError",
+    "PromptLogProbs",
     "ServerBrokenError",
     "ServerBusyError",
     "ServerEndingError",
     "ServerUnavailableError",
     "ServiceError",
     "TextChunk",
+    "TopTokens",
     "TritonClient",
     "gather",
 ]

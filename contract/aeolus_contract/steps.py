@@ -147,6 +147,7 @@ def _engine() -> Step:
             Tensor("output_log_probs", "FP32", "output_log_probs", (-1, -1)),
             Tensor("num_input_tokens", "INT32", "num_input_tokens"),
             Tensor("num_output_tokens", "INT32", "num_output_tokens"),
+            *LOG_PROBS_OF_OTHERS,
             *PERF_METRICS,
         ],
     )
@@ -154,6 +155,17 @@ def _engine() -> Step:
 
 ENGINE_INPUTS_OF_OTHER_CLIENTS = ("num_return_sequences", "min_length")
 """Inputs of the engine step that no ensemble of ours connects."""
+
+LOG_PROBS_OF_OTHERS = (
+    Tensor("prompt_ids", "INT32", "_prompt_ids", (-1,)),
+    Tensor("prompt_log_probs", "FP32", "prompt_log_probs", (-1,)),
+    Tensor("prompt_top_ids", "INT32", "_prompt_top_ids", (-1, -1)),
+    Tensor("prompt_top_log_probs", "FP32", "prompt_top_log_probs", (-1, -1)),
+    Tensor("output_top_ids", "INT32", "_output_top_ids", (-1, -1)),
+    Tensor("output_top_log_probs", "FP32", "output_top_log_probs", (-1, -1)),
+)
+"""The engine's outputs that `prompt_logprobs` and `top_logprobs` add: of the prompt, once, and of
+the likeliest tokens in the places of those in the response. NVIDIA's C++ backend has none."""
 
 PERF_METRICS = (
     Tensor("kv_cache_alloc_new_blocks", "INT32"),
@@ -178,11 +190,17 @@ def _postprocessing() -> Step:
             Tensor("SEQUENCE_LENGTH", "INT32", "sequence_length", (-1,), is_optional=False),
             Tensor("ARRIVAL_TIME_NS", "INT64", "_arrival_time_ns"),
             Tensor("NUM_INPUT_TOKENS", "INT32", "num_input_tokens"),
+            Tensor("PROMPT_IDS", "INT32", "_prompt_ids", (-1,)),
+            Tensor("PROMPT_TOP_IDS", "INT32", "_prompt_top_ids", (-1, -1)),
+            Tensor("OUTPUT_TOP_IDS", "INT32", "_output_top_ids", (-1, -1)),
         ],
         outputs=[
             Tensor("OUTPUT", "BYTES", "text_output", (-1,)),
             Tensor("PENDING", "BYTES", "text_pending", (-1,)),
             Tensor("STOP_REASON", "BYTES", "stop_reason", (-1,)),
             Tensor("OUTPUT_IDS", "INT32", "output_ids", (-1, -1)),
+            Tensor("PROMPT_TEXTS", "BYTES", "prompt_texts", (-1,)),
+            Tensor("PROMPT_TOP_TEXTS", "BYTES", "prompt_top_texts", (-1, -1)),
+            Tensor("OUTPUT_TOP_TEXTS", "BYTES", "output_top_texts", (-1, -1)),
         ],
     )
