@@ -41,10 +41,17 @@ class Preprocessor:
     max_seq_len: int
     max_beam_width: int
     engine: EngineName
+    split_special_tokens: bool = True
+    """Whether control tokens that messages spell are text, where a request does not say."""
 
     @classmethod
     def load(
-        cls, tokenizer_dir: Path, max_seq_len: int, max_beam_width: int, engine: EngineName
+        cls,
+        tokenizer_dir: Path,
+        max_seq_len: int,
+        max_beam_width: int,
+        engine: EngineName,
+        split_special_tokens: bool = True,
     ) -> "Preprocessor":
         """Load the tokenizer of a checkpoint.
 
@@ -54,7 +61,8 @@ class Preprocessor:
         """
         if engine not in ENGINES:
             raise ValueError(f"engine is '{engine}'; known are {', '.join(ENGINES)}")
-        return cls(Tokenizer(tokenizer_dir), max_seq_len, max_beam_width, engine)
+        tokenizer = Tokenizer(tokenizer_dir)
+        return cls(tokenizer, max_seq_len, max_beam_width, engine, split_special_tokens)
 
     def prepare(self, requests: Sequence[PromptRequest]) -> list[EngineInputs | Exception]:
         """Return what the engine is given for each request, or why that one cannot be served.
@@ -87,9 +95,8 @@ class Preprocessor:
                 # The C++ backend computes them only where a sampling value is set; this is greedy.
                 sampling["top_k"] = 1
             max_length = self._max_length(request)
-            return _Draft(
-                request, prompt_of(request, self.tokenizer, max_length), max_length, sampling
-            )
+            prompt = prompt_of(request, self.tokenizer, max_length, self.split_special_tokens)
+            return _Draft(request, prompt, max_length, sampling)
         except Exception as error:
             return error
 

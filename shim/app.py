@@ -1,6 +1,7 @@
 """The application: routes, what stands before them, and the clients they share."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypedDict
@@ -31,6 +32,8 @@ from shim.observation.tracing import Tracing
 from shim.pages import welcome
 from shim.pages.api import mount_api_page
 from shim.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 READABLE_HEADERS = [
     "retry-after",
@@ -80,6 +83,8 @@ class App(FastAPI):
         self.include_router(health.router, responses=error_responses("truss", 404, 503))
         install_error_handlers(self)
         self._install_gates()
+        if settings.chat_page:
+            _mount_chat_page(self)
 
     def _install_gates(self) -> None:
         """Put them before the routes; a request passes the last one first."""
@@ -133,6 +138,19 @@ class App(FastAPI):
             await asyncio.gather(checks, return_exceptions=True)
             await models.close()
             await asyncio.to_thread(self._tracing.close)
+
+
+def _mount_chat_page(app: App) -> None:
+    """Serve the chat page, if what it is made with is installed."""
+    try:
+        from shim.pages.chat.mount import mount_chat_page
+    except ModuleNotFoundError as error:
+        logger.warning(
+            "no chat page: %s is not installed; install aeolus[chat] or set chat_page to false",
+            error.name,
+        )
+    else:
+        mount_chat_page(app)
 
 
 def create_app(settings: Settings) -> App:

@@ -13,8 +13,8 @@ from shim.app import App
 from shim.http.protocol import HttpProtocol
 
 KEEP_ALIVE_SECONDS = 75
-MAX_MESSAGE_BYTES = 1 << 10
-"""Of a WebSocket client, which has nothing to say."""
+MAX_MESSAGE_BYTES = 1 << 20
+"""Of a WebSocket client; the chat page sends what its user writes or imports."""
 CUT_OFF_SECONDS = 5
 """What the drain has not finished is told that it ends here, and is cut off after so long."""
 

@@ -130,6 +130,8 @@ class Settings(BaseSettings):
         description="Origins of the pages whose scripts may call, separated by commas; `*` is any.",
     )
 
+    chat_page: bool = Field(default=True, description="Serve the chat page at `/chat`.")
+
     max_body_bytes: PositiveInt = Field(
         default=1 << 20, description="Longest request body; a longer one is a 413."
     )

@@ -15,6 +15,9 @@ from support.serving import serve_shim, wait_until_ready
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
+# NiceGUI serves one application in a process; the tests of the chat page have one of their own.
+os.environ.setdefault("AEOLUS_CHAT_PAGE", "false")
+
 # How long an example takes is the machine's business.
 settings.register_profile("aeolus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("aeolus")

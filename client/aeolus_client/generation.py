@@ -43,6 +43,12 @@ class GenerationRequest(SamplingValues):
     stream: bool = False
     return_log_probs: bool = False
     return_output_ids: bool = False
+    split_special_tokens: bool | None = None
+    """Whether what spells a control token in the prompt is text: by default in messages alone."""
+    add_generation_prompt: bool | None = None
+    """Whether the heading of a reply follows the messages: by default unless one is continued."""
+    continue_final_message: bool | None = None
+    """Whether the reply continues the last message."""
     exclude_input_in_output: bool = True
     skip_special_tokens: bool = True
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)

@@ -67,6 +67,9 @@ def request_parameters(request: GenerationRequest) -> dict[str, WireValue]:
         return_output_ids=request.return_output_ids,
         prompt_in_output=bool(request.stop) and echoes,
         max_tokens=None if echoes else request.max_tokens,
+        split_special_tokens=request.split_special_tokens,
+        add_generation_prompt=request.add_generation_prompt,
+        continue_final_message=bool(request.continue_final_message),
     ).to_wire()
 
 

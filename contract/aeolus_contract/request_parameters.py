@@ -31,6 +31,13 @@ class RequestParameters:
     """Whether a whole reply repeats the prompt, in which no stop string is looked for."""
     max_tokens: int | None = None
     """Tokens at which a stream is over, the engine saying no more."""
+    split_special_tokens: bool | None = None
+    """Whether what spells a control token is text; `None` for the deployment's choice."""
+    add_generation_prompt: bool | None = None
+    """Whether the heading of a reply follows the messages; `None` for yes, unless the last one is
+    continued."""
+    continue_final_message: bool = False
+    """Whether the reply continues the last message."""
 
     def to_wire(self) -> dict[str, WireValue]:
         """Return Triton's request parameters; what does not differ from the default is left out."""
@@ -54,6 +61,13 @@ def read_request_parameters(text: str) -> RequestParameters:
         InvalidRequestError: one of the known ones has a wrong value.
     """
     values = _object(text)
+    add_generation_prompt = _boolean(values, "add_generation_prompt")
+    continue_final_message = bool(_boolean(values, "continue_final_message"))
+    if add_generation_prompt and continue_final_message:
+        raise InvalidRequestError(
+            "add_generation_prompt and continue_final_message are both true, but what is continued "
+            "is not followed by a heading; send one of them"
+        )
     return RequestParameters(
         stop=_stop(values),
         end_ids=_end_ids(values),
@@ -61,6 +75,9 @@ def read_request_parameters(text: str) -> RequestParameters:
         return_output_ids=bool(_boolean(values, "return_output_ids")),
         prompt_in_output=bool(_boolean(values, "prompt_in_output")),
         max_tokens=_integer(values, "max_tokens"),
+        split_special_tokens=_boolean(values, "split_special_tokens"),
+        add_generation_prompt=add_generation_prompt,
+        continue_final_message=continue_final_message,
     )
 
 

@@ -82,6 +82,7 @@ def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> 
     if (parameters.num_return_sequences or 1) > parameters.beams(api) > 1:
         yield Problem("num_return_sequences", f"more than the {parameters.beams(api)} of num_beams")
     yield from _token_conflicts(parameters)
+    yield from _template_conflicts(parameters)
     has_short_prompt = parameters.prompt is not None or len(parameters.token_ids or [0, 0]) == 1
     if body.get("forced_bos_token_id") is not None and has_short_prompt:
         yield Problem(
@@ -102,3 +103,14 @@ def _token_conflicts(parameters: Parameters) -> Iterator[Problem]:
         yield Problem("attention_mask", f"has {len(mask)} values for {len(ids)} tokens")
     elif mask != sorted(mask) or not mask[-1]:
         yield Problem("attention_mask", "may mask padding at the left alone, and not every token")
+
+
+def _template_conflicts(parameters: Parameters) -> Iterator[Problem]:
+    if parameters.add_generation_prompt and parameters.continue_final_message:
+        yield Problem(
+            "add_generation_prompt", "no heading follows a message that is continued; give one"
+        )
+    if parameters.messages is None and parameters.user_message is None:
+        for name in ("add_generation_prompt", "continue_final_message"):
+            if getattr(parameters, name) is not None:
+                yield Problem(name, "goes with 'messages'; any other prompt is continued as it is")

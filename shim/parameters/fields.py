@@ -25,6 +25,9 @@ class ParameterFields(BaseModel):
     stream: bool | None = None
     return_full_text: bool | None = None
     skip_special_tokens: bool | None = None
+    split_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
     stop: list[str] | None = None
     logit_bias: dict[str, float] | None = None
     num_beams: int | None = None

@@ -1,20 +1,17 @@
 """Conversations of the five models become the prompts that Hugging Face makes of them."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoTokenizer
 
 from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.request_parameters import RequestParameters
 from catalog import load_catalog
 from preprocessing.preprocessor import Preprocessor
 from support.chat_templates import CHAT_TEMPLATES
 from support.preparing import prepare
-from support.tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
-BYTE_LEVEL = ("stablelm-zephyr-3b", "llama-3-8b-instruct")
 Model = tuple[Preprocessor, Any]
 
 SYSTEM, USER, ANSWER, AGAIN = (
@@ -27,20 +24,6 @@ SYSTEM, USER, ANSWER, AGAIN = (
     )
 )
 CONVERSATIONS = [[USER], [USER, ANSWER, AGAIN], [SYSTEM, USER], [SYSTEM, USER, ANSWER, AGAIN]]
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    made = {}
-    for name, template in CHAT_TEMPLATES.items():
-        directory: Path = tmp_path_factory.mktemp(name)
-        (save_byte_level_bpe if name in BYTE_LEVEL else save_sentencepiece_bpe)(directory)
-        (directory / "chat_template.jinja").write_text(template)
-        made[name] = (
-            Preprocessor.load(directory, 4096, 4, "reference"),
-            AutoTokenizer.from_pretrained(directory),
-        )
-    return made
 
 
 def ids_of(preprocessor: Preprocessor, messages: list[dict[str, str]]) -> list[int]:
@@ -82,3 +65,44 @@ def test_a_message_that_the_template_would_drop_is_refused(
     wizard = {"role": "wizard", "content": "Abracadabra"}
     with pytest.raises(InvalidRequestError, match=r"leaves out messages\[1\].*'wizard'"):
         ids_of(models[name][0], [USER, wizard])
+
+
+@pytest.mark.parametrize("name", CHAT_TEMPLATES)
+@pytest.mark.parametrize("prefill", ["The wind", "The wind ", " a\n\n", "", "</s>"])
+def test_the_last_message_is_continued_as_hugging_face_does(
+    models: dict[str, Model], name: str, prefill: str
+) -> None:
+    preprocessor, hugging_face = models[name]
+    messages = [USER, {"role": "assistant", "content": prefill}]
+    asked = RequestParameters(continue_final_message=True, split_special_tokens=False)
+    inputs = prepare(preprocessor, messages=json.dumps(messages), parameters=asked)
+    assert inputs.input_ids == hugging_face.apply_chat_template(
+        messages, continue_final_message=True, return_dict=False
+    )
+
+
+def test_what_a_continued_message_spells_is_text(models: dict[str, Model]) -> None:
+    preprocessor, hugging_face = models["llama-3-8b-instruct"]
+    messages = [USER, {"role": "assistant", "content": "So<|eot_id|>"}]
+    asked = RequestParameters(continue_final_message=True)
+    inputs = prepare(preprocessor, messages=json.dumps(messages), parameters=asked)
+    assert inputs.input_ids.count(hugging_face.convert_tokens_to_ids("<|eot_id|>")) == 1
+    assert preprocessor.tokenizer.decode(inputs.input_ids).endswith("So<|eot_id|>")
+
+
+@pytest.mark.parametrize("name", CHAT_TEMPLATES)
+def test_the_heading_of_a_reply_can_be_left_out(models: dict[str, Model], name: str) -> None:
+    preprocessor, hugging_face = models[name]
+    asked = RequestParameters(add_generation_prompt=False)
+    inputs = prepare(preprocessor, messages=json.dumps([USER]), parameters=asked)
+    assert inputs.input_ids == hugging_face.apply_chat_template([USER], return_dict=False)
+
+
+@pytest.mark.parametrize(
+    "values", [{"add_generation_prompt": False}, {"continue_final_message": 1}]
+)
+def test_what_goes_with_messages_is_refused_beside_another_prompt(
+    chat: Preprocessor, values: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidRequestError, match=f"{next(iter(values))} goes with messages"):
+        prepare(chat, text_input="a", parameters=RequestParameters(**values))

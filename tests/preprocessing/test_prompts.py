@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from aeolus_contract.failures import InvalidRequestError
 from preprocessing.preprocessor import Preprocessor
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.tokenizer import Tokenizer, TokenizerError
+from support.chat_templates import CHAT_TEMPLATES
 from support.preparing import prepare
-from support.tokenizers_for_tests import save_byte_level_bpe
+from support.tokenizers_for_tests import save_byte_level_bpe, save_sentencepiece_bpe
 
 CONVERSATION = [
     {"role": "user", "content": "hi"},
@@ -29,6 +31,19 @@ def test_a_raw_prompt_begins_with_bos(base: Preprocessor) -> None:
     ids = ids_of(base, text_input="the wind")
     assert ids[0] == 1
     assert ids.count(1) == 1
+
+
+@pytest.mark.parametrize("name", CHAT_TEMPLATES)
+def test_a_text_that_begins_with_bos_gets_no_other(
+    models: dict[str, tuple[Preprocessor, Any]], name: str
+) -> None:
+    preprocessor, hugging_face = models[name]
+    bos, bos_id = hugging_face.bos_token, hugging_face.bos_token_id
+    plain = hugging_face(f"{bos}the wind", add_special_tokens=False)["input_ids"]
+    for text in (f"{bos}the wind", f"{bos} the wind", bos):
+        assert ids_of(preprocessor, text_input=text).count(bos_id) == 1
+    assert ids_of(preprocessor, text_input=f"{bos}the wind") == plain
+    assert ids_of(preprocessor, input_ids=[bos_id, bos_id]) == [bos_id, bos_id]
 
 
 def test_a_conversation_goes_through_the_chat_template_once(
@@ -168,3 +183,15 @@ def test_the_vocabulary_is_the_models_where_its_logits_are_padded(tmp_path: Path
     assert Tokenizer(tmp_path).vocab_size < 576
     (tmp_path / "config.json").write_text('{"vocab_size": 576}')
     assert Tokenizer(tmp_path).vocab_size == 576
+
+
+def test_no_bos_is_put_before_a_text_where_the_tokenizer_puts_an_end_behind(
+    tmp_path: Path,
+) -> None:
+    tokenizer = save_sentencepiece_bpe(tmp_path)
+    tokenizer.post_processor = TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 2)])
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    preprocessor = Preprocessor.load(tmp_path, 64, 4, "reference")
+    hugging_face = AutoTokenizer.from_pretrained(tmp_path)
+    for text in ("the wind", "</s>the wind", "</s>"):
+        assert ids_of(preprocessor, text_input=text) == hugging_face(text)["input_ids"]

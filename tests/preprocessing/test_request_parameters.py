@@ -37,6 +37,11 @@ def test_stop_is_a_list_of_strings_and_empty_ones_are_dropped() -> None:
         ({"end_ids": '["a"]'}, "end_ids must be a JSON list of token ids"),
         ({"end_ids": str([*range(65)])}, "end_ids has 65 token ids; send 64 or fewer"),
         ({"skip_special_tokens": "yes"}, "skip_special_tokens is 'yes'; it must be a boolean"),
+        ({"split_special_tokens": 1}, "split_special_tokens is 1; it must be a boolean"),
+        (
+            {"add_generation_prompt": True, "continue_final_message": True},
+            "add_generation_prompt and continue_final_message are both true",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], reason: str) -> None:

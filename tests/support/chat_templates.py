@@ -1,5 +1,14 @@
 """Chat templates that write what the five checkpoints' own do, with the special tokens they use."""
 
+from pathlib import Path
+
+from support.tokenizers_for_tests import (
+    LLAMA_3_TOKENS,
+    save_byte_level_bpe,
+    save_metaspace_bpe,
+    save_sentencepiece_bpe,
+)
+
 _TURNS = (
     "{% for message in messages %}"
     "{% if message['role'] in ['system', 'user', 'assistant'] %}"
@@ -49,3 +58,17 @@ CHAT_TEMPLATES = {
     "llama-3-8b-instruct": _LLAMA_3,
     "llama-2-70b": _LLAMA_2,
 }
+
+
+def save_chat_tokenizer(name: str, directory: Path) -> None:
+    """Write a small tokenizer of a model's family, with its chat template and control tokens."""
+    match name:
+        case "stablelm-zephyr-3b":
+            save_byte_level_bpe(directory)
+        case "llama-3-8b-instruct":
+            save_byte_level_bpe(directory, control_tokens=LLAMA_3_TOKENS)
+        case "mistral-7b":
+            save_metaspace_bpe(directory)
+        case _:
+            save_sentencepiece_bpe(directory)
+    (directory / "chat_template.jinja").write_text(CHAT_TEMPLATES[name])

@@ -6,6 +6,7 @@ that checkpoints.py makes, and with a chat template where the family's models ha
 
 import json
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -28,14 +29,22 @@ CHAT_TEMPLATE = (
 )
 
 
-def save_byte_level_bpe(directory: Path, vocab_size: int = 512) -> Tokenizer:
-    """Byte-level BPE as of Llama 3 and StableLM, with a chat template; EOS is also BOS, id 0."""
+LLAMA_3_TOKENS = ("<|begin_of_text|>", "<|eot_id|>", "<|start_header_id|>", "<|end_header_id|>")
+
+
+def save_byte_level_bpe(
+    directory: Path, vocab_size: int = 512, control_tokens: Sequence[str] = ("<|endoftext|>",)
+) -> Tokenizer:
+    """Byte-level BPE as of Llama 3 and StableLM, with a chat template.
+
+    The first of `control_tokens` is BOS, id 0; the second, or else it, EOS.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
-        special_tokens=["<|endoftext|>", "<|pad|>"],
+        special_tokens=[*control_tokens, "<|pad|>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
@@ -43,8 +52,8 @@ def save_byte_level_bpe(directory: Path, vocab_size: int = 512) -> Tokenizer:
     _save(
         tokenizer,
         directory,
-        bos_token="<|endoftext|>",
-        eos_token="<|endoftext|>",
+        bos_token=control_tokens[0],
+        eos_token=[*control_tokens, control_tokens[0]][1],
         pad_token="<|pad|>",
         chat_template=CHAT_TEMPLATE,
     )
@@ -90,6 +99,15 @@ def save_sentencepiece_bpe(directory: Path, vocab_size: int = 512) -> Tokenizer:
         ]
     )
     tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    _save(tokenizer, directory, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    return tokenizer
+
+
+def save_metaspace_bpe(directory: Path) -> Tokenizer:
+    """The same family as newer checkpoints have it: only the first piece gets a blank."""
+    tokenizer = save_sentencepiece_bpe(directory)
+    tokenizer.normalizer = None
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     _save(tokenizer, directory, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
     return tokenizer
 

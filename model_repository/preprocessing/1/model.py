@@ -34,6 +34,7 @@ class TritonPythonModel:
             max_seq_len=int(values["max_seq_len"]),
             max_beam_width=int(values["max_beam_width"]),
             engine=values["engine"],
+            split_special_tokens=values["split_special_tokens"] == "true",
         )
         self._unknown_parameters = UnknownParameters(pb_utils.Logger.log_warn)
 

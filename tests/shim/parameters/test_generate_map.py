@@ -138,6 +138,11 @@ def test_the_checkpoints_own_generation_config_is_accepted() -> None:
         ({"sequence_bias": [[[5], 1.0]], "num_beams": 2}, "sequence_bias: means something else"),
         ({"input_ids": [5]}, "input_ids: give it or 'prompt', not both"),
         ({"attention_mask": [1]}, "attention_mask: goes with 'input_ids'"),
+        ({"add_generation_prompt": True}, "add_generation_prompt: goes with 'messages'"),
+        (
+            {"add_generation_prompt": True, "continue_final_message": True},
+            "add_generation_prompt: no heading follows a message that is continued",
+        ),
     ],
 )
 def test_conflicts_are_named(body: dict[str, Any], text: str) -> None:

@@ -293,6 +293,15 @@ def test_the_prompt_is_repeated_with_its_special_tokens_if_asked_for(
     assert served.reply(**whole | {"skip_special_tokens": False}) == f"<s>{text}"
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_a_prompt_spells_control_tokens_or_not(served: Served, split: bool) -> None:
+    prompt = f"{PROMPT}</s>a"
+    ids = served.tokenizer(prompt, split_special_tokens=split).input_ids
+    assert (2 in ids) is not split
+    expected = served.reply(**GREEDY, input_ids=ids)
+    assert served.reply(**GREEDY, prompt=prompt, split_special_tokens=split) == expected
+
+
 def test_a_reply_is_cut_by_time(served: Served, plain: list[int]) -> None:
     text = served.reply(**GREEDY | {"max_new_tokens": 400, "max_time": 1e-3})
     assert 1 <= len(text) < 400
@@ -322,8 +331,10 @@ def test_every_row_is_here() -> None:
         "num_return_sequences",
         "return_full_text",
         "skip_special_tokens",
+        "split_special_tokens",
         "stop",
         "stream",
     }
+    of_messages = {"add_generation_prompt", "continue_final_message"}  # families/test_messages.py
     effective = {row.name for row in TABLE.values() if row.category in ("native", "derived")}
-    assert effective == with_tests_of_their_own | CASES.keys()
+    assert effective == with_tests_of_their_own | of_messages | CASES.keys()

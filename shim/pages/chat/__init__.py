@@ -1,0 +1,1 @@
+"""The chat page at /chat: an ordinary client of the service's own routes, made with NiceGUI."""

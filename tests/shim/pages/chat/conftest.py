@@ -1,0 +1,68 @@
+"""One Chromium and one shim with the chat page, for all its tests."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from launcher.server import TritonServer
+from support.browser import Browser, ChatPage, chromium
+from support.serving import DEFAULT_MODEL, wait_until_ready
+
+KEY = "a-key-of-the-chat-page-tests"
+
+
+@pytest.fixture(scope="session")
+def service_url(triton: TritonServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A shim in a process of its own, because NiceGUI serves one application in each."""
+    environment = os.environ | {
+        "AEOLUS_API_KEYS": json.dumps({"tests": KEY}),
+        "AEOLUS_CHAT_PAGE": "true",
+        "AEOLUS_DEFAULT_MODEL": DEFAULT_MODEL,
+        "AEOLUS_DRAIN_SECONDS": "0",
+        "AEOLUS_PORT": "0",
+        "AEOLUS_TRITON_ADDRESSES": triton.grpc_address,
+    }
+    log_path = tmp_path_factory.mktemp("chat") / "shim.log"
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "shim"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            ready = next((line for line in process.stdout if line.startswith("ready:")), None)
+            assert ready is not None, log_path.read_text()
+            url = ready.split()[1]
+            wait_until_ready(url)
+            yield url
+        finally:
+            process.terminate()
+    assert "Traceback" not in log_path.read_text()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Check at the end that no page asked for anything outside, or failed in the browser."""
+    with chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+    assert browser.outside == []
+    assert browser.errors == []
+
+
+@pytest.fixture
+def chat(service_url: str, browser: Browser) -> Iterator[ChatPage]:
+    """A new tab that has the key."""
+    page = browser.open(f"{service_url}/chat/")
+    chat = ChatPage(page)
+    chat.use_key(KEY)
+    yield chat
+    page.close()
