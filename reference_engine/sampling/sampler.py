@@ -79,7 +79,7 @@ class Sampler:
             self._generator = torch.Generator(row.device).manual_seed(self.sampling.seed)
         row.exponential_(generator=self._generator)
 
-    def accept(self, token: int, log_prob: float, top: TopTokens | None) -> None:
+    def accept(self, token: int, log_prob: float, top: TopTokens | None = None) -> None:
         """Continue with `token`, or finish if it is the end id.
 
         Args:
