@@ -13,7 +13,7 @@ from build_engines.options import engine_of, model_of, parse
 from build_engines.plan.capacity import PlanError, make_plan
 from build_engines.plan.report import render
 from build_engines.repository import RepositoryError
-from build_engines.tensorrt_llm.assemble import assemble_tensorrtllm
+from build_engines.tensorrt_llm.assemble import assemble
 from build_engines.tensorrt_llm.build import build_engine, export_fp8
 from build_engines.tensorrt_llm.preflight import PreflightError
 from build_engines.tensorrt_llm.tool import ToolError
@@ -95,8 +95,13 @@ def _build(options: argparse.Namespace) -> int:
 
 def _assemble(options: argparse.Namespace) -> int:
     model, engine = model_of(options), engine_of(options)
-    repository = assemble_tensorrtllm(
-        model, engine, options.engine, options.checkpoint, options.output
+    repository = assemble(
+        model,
+        engine,
+        options.engine,
+        options.checkpoint,
+        options.output,
+        runtime=options.runtime or engine.runtime,
     )
     print(repository.path)
     return 0

@@ -6,7 +6,7 @@ from typing import get_args
 
 from build_engines.plan.capacity import choose_engine
 from catalog import EnginePlan, ModelEntry, load_catalog
-from catalog.schema import EngineDtype, GpuName, Quantization
+from catalog.schema import EngineDtype, GpuName, Quantization, Runtime
 
 DESCRIPTION = """\
 From a checkpoint's name to a deployment, a step a command: plan, fetch, convert, build, assemble;
@@ -38,7 +38,13 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
 
     assemble = _command(commands, "assemble", "write the model repository that serves an engine")
     _add_paths(assemble, checkpoint="Hugging Face checkpoint directory", output="directory to make")
-    assemble.add_argument("--engine", type=Path, required=True, help="engine directory")
+    assemble.add_argument("--engine", type=Path, help="engine directory; none for reference")
+    assemble.add_argument(
+        "--runtime",
+        choices=get_args(Runtime),
+        help="what serves it: TensorRT-LLM's executor from Python, which serves every parameter; "
+        "NVIDIA's C++ backend; or the reference engine on the checkpoint (default: the catalog's)",
+    )
     _add_engine_options(assemble)
 
     verify = commands.add_parser("verify", help="check a TensorRT-LLM checkpoint or engine")

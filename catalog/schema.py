@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 Architecture = Literal["LlamaForCausalLM", "MistralForCausalLM", "StableLmForCausalLM"]
 EngineDtype = Literal["float16", "bfloat16"]
 Quantization = Literal["none", "int8", "int4", "fp8"]
+Runtime = Literal["executor", "cpp", "reference"]
 GpuName = Literal["A10G", "A100-40", "A100-80", "H100", "H200"]
 Probability = Annotated[float, Field(gt=0, le=1)]
 
@@ -93,6 +94,9 @@ class EnginePlan(_Table):
     max_input_len: PositiveInt
     max_seq_len: PositiveInt
     max_num_tokens: PositiveInt
+    runtime: Runtime = "executor"
+    """What serves it: TensorRT-LLM's executor from Python, NVIDIA's C++ backend, or the reference
+    engine, which takes a checkpoint in the engine's place."""
 
     @model_validator(mode="after")
     def _limits_fit_each_other(self) -> Self:

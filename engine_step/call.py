@@ -11,7 +11,6 @@ from engine_step.tensors import (
     request_from_tensors,
     tensors_from_event,
     tensors_from_perf_metrics,
-    wants_perf_metrics,
 )
 
 REQUIRED_OUTPUTS = ("output_ids", "sequence_length")
@@ -24,7 +23,6 @@ class EngineCall:
 
     request: EngineRequest
     counts: frozenset[str]
-    with_perf_metrics: bool
     requested: frozenset[str]
 
     @classmethod
@@ -55,13 +53,12 @@ class EngineCall:
                 tensors, request_id, exclude_input_in_output=exclude_input_in_output
             ),
             counts=counts_asked(tensors),
-            with_perf_metrics=wants_perf_metrics(tensors),
             requested=frozenset(requested),
         )
 
     def tensors_of(self, event: TokenEvent) -> dict[str, Tensor]:
         """Return the output tensors of one response, see `tensors.tensors_from_event`."""
         outputs = tensors_from_event(event, self.request, self.counts)
-        if self.with_perf_metrics and event.perf_metrics is not None:
+        if self.request.return_perf_metrics and event.perf_metrics is not None:
             outputs |= tensors_from_perf_metrics(event.perf_metrics, self.requested)
         return {name: tensor for name, tensor in outputs.items() if name in self.requested}

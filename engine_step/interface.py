@@ -52,6 +52,7 @@ class EngineRequest:
     )
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     return_log_probs: bool = False
+    return_perf_metrics: bool = False
     streaming: bool = False
     exclude_input_in_output: bool = True
 
@@ -158,6 +159,10 @@ class EngineStatistics:
     kv_cache_blocks_max: int
     kv_cache_blocks_reused: int
     kv_cache_tokens_per_block: int
+    paused: int = 0
+    micro_batch: int = 0
+    gpu_bytes: int = 0
+    pinned_bytes: int = 0
 
     @property
     def active(self) -> int:
@@ -184,6 +189,10 @@ class Engine(Protocol):
 
     def statistics(self) -> EngineStatistics:
         """Return the current counts."""
+        ...
+
+    def is_alive(self) -> bool:
+        """Say whether it may still answer; if not, its process should end and another start."""
         ...
 
     def shutdown(self) -> None:

@@ -27,18 +27,18 @@ GAUGES: dict[tuple[str, str, str], Callable[[EngineStatistics], float]] = {
     (*REQUESTS, "context"): lambda now: now.context,
     (*REQUESTS, "waiting"): lambda now: now.waiting,
     (*MEMORY, "cpu"): lambda _: _resident_bytes(),
-    (*MEMORY, "gpu"): lambda _: _gpu_bytes(),
-    (*MEMORY, "pinned"): lambda _: 0,
+    (*MEMORY, "gpu"): lambda now: now.gpu_bytes,
+    (*MEMORY, "pinned"): lambda now: now.pinned_bytes,
     (*KV_CACHE, "max"): lambda now: now.kv_cache_blocks_max,
     (*KV_CACHE, "used"): lambda now: now.kv_cache_blocks_used,
     (*KV_CACHE, "free"): lambda now: now.kv_cache_blocks_max - now.kv_cache_blocks_used,
-    (*KV_CACHE, "fraction"): lambda now: now.kv_cache_blocks_used / now.kv_cache_blocks_max,
+    (*KV_CACHE, "fraction"): lambda now: now.kv_cache_blocks_used / max(1, now.kv_cache_blocks_max),
     (*KV_CACHE, "reused"): lambda now: now.kv_cache_blocks_reused,
     (*KV_CACHE, "tokens_per"): lambda now: now.kv_cache_tokens_per_block,
     (*BATCHER, "generation_requests"): lambda now: now.scheduled - now.context,
     (*BATCHER, "total_context_tokens"): lambda now: now.context_tokens,
-    (*BATCHER, "paused_requests"): lambda _: 0,  # what has been admitted runs to its end
-    (*BATCHER, "micro_batch_id"): lambda _: 0,  # there is one
+    (*BATCHER, "paused_requests"): lambda now: now.paused,
+    (*BATCHER, "micro_batch_id"): lambda now: now.micro_batch,
     (*GENERAL, "iteration_counter"): lambda now: now.iterations,
     (*GENERAL, "timestamp"): lambda _: time.time_ns() // 1000,
 }
@@ -92,13 +92,6 @@ class EngineMetrics:
             if value != self._values.get(key):
                 self._gauges[key].set(value)
                 self._values[key] = value
-
-
-def _gpu_bytes() -> int:
-    """Return what torch holds on the GPU."""
-    import torch
-
-    return torch.cuda.memory_allocated()
 
 
 def _resident_bytes() -> int:

@@ -62,14 +62,10 @@ def request_from_tensors(
         embedding_bias=_bias(tensors),
         sampling=_sampling(tensors),
         return_log_probs=_flag(tensors, "return_log_probs"),
+        return_perf_metrics=_flag(tensors, "return_perf_metrics"),
         streaming=_flag(tensors, "streaming"),
         exclude_input_in_output=_flag(tensors, "exclude_input_in_output", exclude_input_in_output),
     )
-
-
-def wants_perf_metrics(tensors: Tensors) -> bool:
-    """Say whether every response is to carry performance metrics."""
-    return _flag(tensors, "return_perf_metrics")
 
 
 def counts_asked(tensors: Tensors) -> frozenset[str]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from build_engines.checkpoint.engine_config import EngineConfig, read_engine
 from build_engines.repository import CONFIG_NAME, ModelRepository, RepositoryError
-from build_engines.tensorrt_llm.step import BACKEND
+from build_engines.tensorrt_llm.step import BACKEND, EXECUTOR
 
 ENGINE_PARAMETER = "gpt_model_path"
 
@@ -71,7 +71,9 @@ def read_deployment(repository: ModelRepository, ensembles: list[str]) -> Deploy
         path = config.parameters[ENGINE_PARAMETER].string_value
         if path:
             engine = read_engine(Path(path))
-            engines.append(Engine(model, Path(path), engine, config.backend == BACKEND))
+            runtime = config.parameters["runtime"].string_value
+            on_gpus = config.backend == BACKEND or runtime == EXECUTOR
+            engines.append(Engine(model, Path(path), engine, on_gpus))
     return Deployment(repository, tuple(engines))
 
 

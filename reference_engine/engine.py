@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from engine_step.interface import (
     RankLostError,
     TokenEvent,
 )
+from engine_step.validation import Limits, validate
 from reference_engine.model.blocks import BlockPool
 from reference_engine.model.checkpoint import DTYPES, ModelShape, load_model, read_shape
 from reference_engine.model.decoder import Decoder
@@ -27,7 +29,6 @@ from reference_engine.ranks.rank import ModelSpec
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence
 from reference_engine.step_loop import StepLoop, abort
-from reference_engine.validation import Limits, validate
 
 DEFAULT_MAX_SEQ_LEN = 4096
 TOKENS_PER_BLOCK = 32
@@ -116,6 +117,7 @@ class ReferenceEngine:
             cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype, device)
             yield ModelRunner(Decoder(model, max_seq_len), cache)
 
+        self._has_failed = False
         loaded: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._run,
@@ -142,7 +144,11 @@ class ReferenceEngine:
 
     def statistics(self) -> EngineStatistics:
         """Return the current counts."""
-        return self._scheduler.statistics()
+        return replace(self._scheduler.statistics(), gpu_bytes=torch.cuda.memory_allocated())
+
+    def is_alive(self) -> bool:
+        """Say whether its thread serves requests, or may do so again."""
+        return not self._has_failed
 
     def shutdown(self) -> None:
         """End every request with an error event and stop the thread; see `interface.Engine`."""
@@ -171,6 +177,7 @@ class ReferenceEngine:
                 loaded.set_exception(error)
                 return
             logger.exception("the step loop failed")
+            self._has_failed = True
             self._scheduler.close(EngineStoppedError(f"the engine's step loop failed: {error!r}"))
         abort(self._scheduler)
 

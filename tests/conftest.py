@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, settings
 from build_engines.tensorrt_llm.assemble import COMMITTED
 from launcher.server import TritonServer
 from scripts.bench.service import running_triton
+from support.rehearsal import rehearsed_triton
 from support.serving import serve_shim, wait_until_ready
 
 # As the reference engine asks for; some tests import torch before they import the engine.
@@ -23,10 +24,22 @@ settings.register_profile("aeolus", deadline=None, suppress_health_check=[Health
 settings.load_profile("aeolus")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--runtime executor` lets every test of the shared server rehearse the executor."""
+    parser.addoption("--runtime", choices=["reference", "executor"], default="reference")
+
+
 @pytest.fixture(scope="session")
-def triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    """A tritonserver on the committed model repository, as it stands."""
-    with running_triton(COMMITTED.path, tmp_path_factory.mktemp("triton")) as server:
+def triton(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[TritonServer]:
+    """A tritonserver on the committed model repository, as it stands; or with the executor."""
+    directory = tmp_path_factory.mktemp("triton")
+    if request.config.getoption("runtime") == "reference":
+        with running_triton(COMMITTED.path, directory) as server:
+            yield server
+        return
+    with rehearsed_triton(directory) as server:
         yield server
 
 

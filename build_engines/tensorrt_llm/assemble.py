@@ -1,15 +1,22 @@
 """A deployable model repository: the committed one with a deployment's values set."""
 
 from pathlib import Path
+from typing import Literal
 
-from build_engines.checkpoint.engine_config import EngineConfig, EngineError
+from build_engines.checkpoint.engine_config import BuildConfig, EngineConfig, EngineError
 from build_engines.checkpoint.huggingface_config import HuggingFaceConfig, read_huggingface_config
 from build_engines.checkpoint.partial_directory import partial_directory
 from build_engines.checkpoint.tokenizer_files import copy_tokenizer
 from build_engines.repository import ModelRepository, RepositoryError
 from build_engines.tensorrt_llm.engine_checks import check_engine
-from build_engines.tensorrt_llm.step import EngineFiles, drop_undeclared, tensorrt_llm_step
+from build_engines.tensorrt_llm.step import (
+    EngineFiles,
+    cpp_step,
+    drop_undeclared,
+    executor_step,
+)
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
+from catalog.schema import Runtime
 from launcher.served_checkpoint import read_served_checkpoint
 
 COMMITTED = ModelRepository(Path(__file__).parents[2] / "model_repository")
@@ -60,10 +67,43 @@ def assemble_reference(
     return repository
 
 
-def assemble_tensorrtllm(
-    model: ModelEntry, plan: EnginePlan, engine: Path, checkpoint: Path, destination: Path
+def assemble(
+    model: ModelEntry,
+    plan: EnginePlan,
+    engine: Path | None,
+    checkpoint: Path,
+    destination: Path,
+    *,
+    runtime: Runtime,
 ) -> ModelRepository:
-    """Write a deployment that serves an engine with TensorRT-LLM's C++ backend.
+    """Write a deployment: of an engine with TensorRT-LLM, or of a checkpoint with ours.
+
+    Arguments and errors: see `assemble_tensorrtllm` and `assemble_reference`.
+
+    Raises:
+        RepositoryError: there is an engine where none is served, or none where one is.
+    """
+    if runtime != "reference":
+        if engine is None:
+            raise RepositoryError(f"runtime {runtime} serves an engine; give it as --engine")
+        return assemble_tensorrtllm(model, plan, engine, checkpoint, destination, runtime=runtime)
+    if engine is not None:
+        raise RepositoryError("runtime reference serves a checkpoint; leave out --engine")
+    if destination.exists():
+        raise RepositoryError(f"{destination} exists; remove it, or give another directory")
+    return assemble_reference(model, checkpoint.resolve(), destination / "model_repository")
+
+
+def assemble_tensorrtllm(
+    model: ModelEntry,
+    plan: EnginePlan,
+    engine: Path,
+    checkpoint: Path,
+    destination: Path,
+    *,
+    runtime: Literal["executor", "cpp"],
+) -> ModelRepository:
+    """Write a deployment that serves an engine with TensorRT-LLM.
 
     Args:
         model: the model.
@@ -72,6 +112,7 @@ def assemble_tensorrtllm(
         checkpoint: the Hugging Face checkpoint, for the tokenizer.
         destination: new directory; gets `model_repository/` and, beside it, `tokenizer/`. The
             paths in the configurations are absolute: where it is written it must be served.
+        runtime: the executor, called from Python; or NVIDIA's C++ backend.
 
     Raises:
         EngineError: the engine is not what was planned, or not of this checkpoint.
@@ -87,31 +128,44 @@ def assemble_tensorrtllm(
     files = EngineFiles(engine=engine.resolve(), tokenizer=destination / "tokenizer")
     with partial_directory(destination, DEPLOYMENT_BYTES) as partial:
         copy_tokenizer(checkpoint, partial / files.tokenizer.name)
-        _write_repository(partial / "model_repository", files, config, model)
+        write = _write_executor if runtime == "executor" else _write_cpp
+        write(partial / "model_repository", files, config, model)
     return ModelRepository(destination / "model_repository")
 
 
-def _write_repository(
+def _write_executor(
     path: Path, files: EngineFiles, engine: EngineConfig, model: ModelEntry
 ) -> None:
     repository = COMMITTED.copy_to(path)
-    limits = engine.build_config
-    step = tensorrt_llm_step(
-        repository.read("tensorrt_llm"), files, limits, model.shape.sliding_window
-    )
+    committed, limits = repository.read("tensorrt_llm"), engine.build_config
+    step = executor_step(committed, files, limits, model.shape.sliding_window)
+    repository.write("tensorrt_llm", step)
+    _set_tokenizer_steps(repository, files, limits, f"executor-{TENSORRT_LLM_VERSION}")
+
+
+def _write_cpp(path: Path, files: EngineFiles, engine: EngineConfig, model: ModelEntry) -> None:
+    repository = COMMITTED.copy_to(path)
+    committed, limits = repository.read("tensorrt_llm"), engine.build_config
+    step = cpp_step(committed, files, limits, model.shape.sliding_window)
     repository.write("tensorrt_llm", step)
     # The C++ backend wants the version's directory and nothing in it.
     (path / "tensorrt_llm" / "1" / "model.py").unlink()
     ensemble = repository.read("ensemble")
     drop_undeclared(ensemble)
     repository.write("ensemble", ensemble)
+    _set_tokenizer_steps(repository, files, limits, f"tensorrtllm-{TENSORRT_LLM_VERSION}")
+
+
+def _set_tokenizer_steps(
+    repository: ModelRepository, files: EngineFiles, limits: BuildConfig, engine: str
+) -> None:
     repository.set_parameters(
         "preprocessing",
         {
             "tokenizer_dir": str(files.tokenizer),
             "max_seq_len": str(limits.max_seq_len),
             "max_beam_width": str(limits.max_beam_width),
-            "engine": f"tensorrtllm-{TENSORRT_LLM_VERSION}",
+            "engine": engine,
         },
     )
     repository.set_parameters("postprocessing", {"tokenizer_dir": str(files.tokenizer)})

@@ -1,4 +1,4 @@
-"""The `tensorrt_llm` step of the ensemble, configured for TensorRT-LLM's C++ backend."""
+"""The `tensorrt_llm` step of the ensemble, configured for TensorRT-LLM."""
 
 from collections.abc import Collection, MutableMapping
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from build_engines.plan.memory import KV_CACHE_FRACTION
 
 BACKEND = "tensorrtllm"
 ENGINE_NAME: EngineName = "tensorrtllm-1.2.1"
+EXECUTOR = "executor"
+"""The step's parameter `runtime` for the executor."""
 UNDECLARED_INPUTS = (
     *(engine.tensor for row, engine in engine_parameters() if ENGINE_NAME in row.fixed),
     *ENGINE_INPUTS_OF_OTHER_CLIENTS,
@@ -23,6 +25,30 @@ UNDECLARED_OUTPUTS = tuple(each.name for each in LOG_PROBS_OF_OTHERS)
 """Outputs that it does not have."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
+ROUND_PARAMETER = "response_round_ms"
+EXECUTOR_OPTIONS = (
+    "max_tokens_in_paged_kv_cache",
+    "max_attention_window_size",
+    "sink_token_length",
+    "kv_cache_host_memory_bytes",
+    "kv_cache_onboard_blocks",
+    "decoding_mode",
+    "gpu_device_ids",
+    "gpu_weights_percent",
+    "executor_worker_path",
+    "recv_poll_period_ms",
+    "iter_stats_max_iterations",
+    "multi_block_mode",
+    "enable_context_fmha_fp32_acc",
+    "cuda_graph_mode",
+    "cuda_graph_cache_size",
+    "lora_cache_optimal_adapter_size",
+    "lora_cache_max_adapter_size",
+    "lora_cache_gpu_memory_fraction",
+    "lora_cache_host_memory_bytes",
+    "lora_prefetch_dir",
+)
+"""What a deployment may set beside what `assemble` sets; empty, the executor's default holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +59,10 @@ class EngineFiles:
     tokenizer: Path
 
 
-def tensorrt_llm_step(
+def cpp_step(
     committed: ModelConfig, files: EngineFiles, limits: BuildConfig, sliding_window: int | None
 ) -> ModelConfig:
-    """Return the committed configuration with the backend, inputs and parameters exchanged.
+    """Return the committed configuration for NVIDIA's C++ backend: backend, inputs, parameters.
 
     Args:
         committed: the configuration for the reference engine; tensors, queue limit and
@@ -53,10 +79,44 @@ def tensorrt_llm_step(
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
-    config.parameters.clear()
-    for name, value in _parameters(committed, files, limits, sliding_window).items():
-        config.parameters[name].string_value = value
+    parameters = {
+        **_shared_parameters(committed, files, limits, sliding_window),
+        "gpt_model_type": "inflight_fused_batching",
+        "tokenizer_dir": str(files.tokenizer),
+        # Without these two keys the model does not load; empty, guided decoding is off.
+        "xgrammar_tokenizer_info_path": "",
+        "guided_decoding_backend": "",
+    }
+    _set_parameters(config, parameters)
     return config
+
+
+def executor_step(
+    committed: ModelConfig, files: EngineFiles, limits: BuildConfig, sliding_window: int | None
+) -> ModelConfig:
+    """Return the committed configuration for TensorRT-LLM's executor: only parameters differ.
+
+    Arguments: see `cpp_step`.
+    """
+    config = ModelConfig()
+    config.CopyFrom(committed)
+    parameters = {
+        **dict.fromkeys(EXECUTOR_OPTIONS, ""),
+        **_shared_parameters(committed, files, limits, sliding_window),
+        "runtime": EXECUTOR,
+        "max_num_sequences": str(limits.max_batch_size),
+        "max_num_tokens": str(limits.max_num_tokens),
+    }
+    for name in (QUEUE_PARAMETER, ROUND_PARAMETER):
+        parameters[name] = committed.parameters[name].string_value
+    _set_parameters(config, parameters)
+    return config
+
+
+def _set_parameters(config: ModelConfig, parameters: dict[str, str]) -> None:
+    config.parameters.clear()
+    for name, value in parameters.items():
+        config.parameters[name].string_value = value
 
 
 def drop_undeclared(ensemble: ModelConfig) -> None:
@@ -74,22 +134,17 @@ def drop_undeclared(ensemble: ModelConfig) -> None:
     _remove(ensemble.output, gone)
 
 
-def _parameters(
+def _shared_parameters(
     committed: ModelConfig, files: EngineFiles, limits: BuildConfig, sliding_window: int | None
 ) -> dict[str, str]:
-    """Name all that must be there, and what is not left to the backend's defaults.
+    """Name what neither runtime leaves to TensorRT-LLM's defaults.
 
     Source: NVIDIA/TensorRT-LLM, triton_backend/inflight_batcher_llm/src/model_state.cc and
     model_instance_state.cc.
     """
     longest_prompt = limits.max_seq_len - 1
     parameters = {
-        "gpt_model_type": "inflight_fused_batching",
         "gpt_model_path": str(files.engine),
-        "tokenizer_dir": str(files.tokenizer),
-        # Without these two keys the model does not load; empty, guided decoding is off.
-        "xgrammar_tokenizer_info_path": "",
-        "guided_decoding_backend": "",
         "batch_scheduler_policy": "guaranteed_no_evict",
         "kv_cache_free_gpu_mem_fraction": str(KV_CACHE_FRACTION),
         "enable_kv_cache_reuse": "true",

@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 Number = int | float
-EngineName = Literal["reference", "tensorrtllm-1.2.1"]
+EngineName = Literal["reference", "executor-1.2.1", "tensorrtllm-1.2.1"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 """What may run behind the engine step, as preprocessing's parameter `engine` names it."""
 

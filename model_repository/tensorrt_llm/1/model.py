@@ -1,7 +1,10 @@
-"""The reference engine as the `tensorrt_llm` step of the ensemble."""
+"""The `tensorrt_llm` step of the ensemble, with the engine that the parameter `runtime` names."""
 
 import json
+import logging
+import os
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +15,7 @@ from aeolus_contract.failures import FailureKind, failure_text
 from engine_step.call import EngineCall
 from engine_step.delivery import Delivery
 from engine_step.interface import (
+    Engine,
     QueueFullError,
     RankLostError,
     RequestRefusedError,
@@ -19,34 +23,30 @@ from engine_step.interface import (
 )
 from engine_step.metrics import EngineMetrics, Metric
 from engine_step.tensors import wants_stop
-from reference_engine.engine import ReferenceEngine
+
+ENGINES = {"reference": "reference_engine.step", "executor": "executor_engine.step"}
+"""Imported when it is asked for: no engine needs what another one imports."""
+
+logger = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
     """Starts one engine; every request's events go out as its responses."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the checkpoint; an error here is the reason Triton gives for not loading."""
+        """Open the engine; an error here is the reason Triton gives for not loading."""
         config = json.loads(args["model_config"])
         values = {name: each["string_value"] for name, each in config["parameters"].items()}
         self._labels = {"model": args["model_name"], "version": args["model_version"]}
         self._families: dict[str, Any] = {}
         self._is_decoupled = config["model_transaction_policy"]["decoupled"]
         self._exclude_input = values["exclude_input_in_output"] == "true"
-        self._engine = ReferenceEngine(
-            Path(args["model_repository"]).parent / values["checkpoint_dir"],
-            max_batch_size=int(values["max_num_sequences"]),
-            max_seq_len=int(values["max_seq_len"]),
-            max_tokens_in_paged_kv_cache=int(values["max_tokens_in_paged_kv_cache"] or 0) or None,
-            max_beam_width=int(values["max_beam_width"]),
-            max_queue_size=int(values["max_queue_size"]),
-            dtype=values["dtype"],
-            tensor_parallel_size=int(values["tensor_parallel_size"]),
-        )
+        self._engine = _open_engine(values, Path(args["model_repository"]).parent)
+        self._found_dead = False
         self._metrics = EngineMetrics(self._metric)
         self._delivery = Delivery(
             cancel=self._engine.cancel,
-            on_check=lambda: self._metrics.report(self._engine.statistics()),
+            on_check=self._check,
             check_period_seconds=int(values["cancellation_check_period_ms"]) / 1000,
             round_seconds=int(values["response_round_ms"]) / 1000,
         )
@@ -97,6 +97,16 @@ class TritonPythonModel:
             call.request, lambda event: self._delivery.send(sender, event, to_response)
         )
 
+    def _check(self) -> None:
+        """Report what the engine does; where it has died, end this process once all know it."""
+        self._metrics.report(self._engine.statistics())
+        if self._engine.is_alive():
+            return
+        if self._found_dead:
+            os._exit(1)  # the launcher starts the server again
+        logger.critical("the engine has died; its process ends")
+        self._found_dead = True  # what it had to say is on its way until the next check
+
     def _stop(self, request_id: str) -> None:
         if not request_id:
             raise RequestRefusedError(
@@ -116,6 +126,14 @@ class TritonPythonModel:
             labels={**self._labels, label: value}, buckets=list(bounds) or None
         )
         return metric
+
+
+def _open_engine(parameters: dict[str, str], repository: Path) -> Engine:
+    runtime = parameters["runtime"]
+    if runtime not in ENGINES:
+        raise ValueError(f"parameter runtime is {runtime!r}; use one of {', '.join(ENGINES)}")
+    engine: Engine = import_module(ENGINES[runtime]).open_engine(parameters, repository)
+    return engine
 
 
 def _error_response(event: TokenEvent) -> Any:

@@ -26,7 +26,9 @@ def assemble(directory: Path, model: ModelEntry = MISTRAL, **changes: object) ->
     plan = model.engine.model_copy(update=changes)
     source = make_source(directory / "source", model)
     engine = make_engine(directory / "engine", model, plan, source)
-    return assemble_tensorrtllm(model, plan, engine, source, directory / "deployment")
+    return assemble_tensorrtllm(
+        model, plan, engine, source, directory / "deployment", runtime="cpp"
+    )
 
 
 def parameters(config: ModelConfig) -> dict[str, str]:
@@ -159,7 +161,7 @@ def test_paths_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     make_engine(tmp_path / "engine", MISTRAL, MISTRAL.engine, source)
     monkeypatch.chdir(tmp_path)
     repository = assemble_tensorrtllm(
-        MISTRAL, MISTRAL.engine, Path("engine"), Path("source"), Path("deployment")
+        MISTRAL, MISTRAL.engine, Path("engine"), Path("source"), Path("deployment"), runtime="cpp"
     )
     given = parameters(repository.read("tensorrt_llm"))
     assert given["gpt_model_path"] == str(tmp_path / "engine")
@@ -230,7 +232,7 @@ def test_an_engine_of_another_plan_is_refused_before_anything_is_written(
     engine = make_engine(tmp_path / "engine", MISTRAL, MISTRAL.engine, source)
     plan = MISTRAL.engine.model_copy(update=change)
     with pytest.raises(EngineError, match=reason):
-        assemble_tensorrtllm(MISTRAL, plan, engine, source, tmp_path / "deployment")
+        assemble_tensorrtllm(MISTRAL, plan, engine, source, tmp_path / "deployment", runtime="cpp")
     assert not (tmp_path / "deployment").exists()
 
 
@@ -240,7 +242,9 @@ def test_the_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     engine = make_engine(tmp_path / "engine", llama, llama.engine, source)
     other = make_source(tmp_path / "other", CATALOG["llama-2-70b"])
     with pytest.raises(EngineError, match=r"vocab_size 128256, but .* has 32000"):
-        assemble_tensorrtllm(llama, llama.engine, engine, other, tmp_path / "deployment")
+        assemble_tensorrtllm(
+            llama, llama.engine, engine, other, tmp_path / "deployment", runtime="cpp"
+        )
 
 
 def test_a_checkpoint_without_a_tokenizer_leaves_no_deployment(tmp_path: Path) -> None:
@@ -248,7 +252,9 @@ def test_a_checkpoint_without_a_tokenizer_leaves_no_deployment(tmp_path: Path) -
     engine = make_engine(tmp_path / "engine", MISTRAL, MISTRAL.engine, source)
     (source / "tokenizer.json").unlink()
     with pytest.raises(RepositoryError, match=r"has no tokenizer \(tokenizer\.json or"):
-        assemble_tensorrtllm(MISTRAL, MISTRAL.engine, engine, source, tmp_path / "deployment")
+        assemble_tensorrtllm(
+            MISTRAL, MISTRAL.engine, engine, source, tmp_path / "deployment", runtime="cpp"
+        )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["engine", "source"]
 
 
@@ -256,4 +262,4 @@ def test_an_existing_destination_is_left_alone(tmp_path: Path) -> None:
     source = make_source(tmp_path / "source", MISTRAL)
     engine = make_engine(tmp_path / "engine", MISTRAL, MISTRAL.engine, source)
     with pytest.raises(RepositoryError, match="exists; remove it"):
-        assemble_tensorrtllm(MISTRAL, MISTRAL.engine, engine, source, source)
+        assemble_tensorrtllm(MISTRAL, MISTRAL.engine, engine, source, source, runtime="cpp")

@@ -48,7 +48,7 @@ def server(
     checkpoint = make_checkpoint(directory / "checkpoint", model)
     engine = make_engine(directory / "engine", model, model.engine, checkpoint)
     repository = assemble_tensorrtllm(
-        model, model.engine, engine, checkpoint, directory / "deployment"
+        model, model.engine, engine, checkpoint, directory / "deployment", runtime="cpp"
     )
     use_reference_engine(repository, checkpoint)
     with running_triton(repository.path, directory / "run") as server:

@@ -1,0 +1,1 @@
+"""The engine stage in the container: TensorRT-LLM's executor, through its Python bindings."""

@@ -1,0 +1,125 @@
+"""One request between its caller and the executor."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from engine_step.interface import BeamLogProbs, EngineRequest, PerfMetrics, TokenEvent
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(slots=True, eq=False)
+class LiveRequest:
+    """What has been reported of a request, until the executor's last response of it.
+
+    The caller's part may end before that: `is_answered` then, and nothing more is reported.
+    """
+
+    request: EngineRequest
+    on_event: Callable[[TokenEvent], None]
+    number: int | None = None
+    """The executor's."""
+    cancelled_at: float | None = None
+    is_answered: bool = False
+    arrival_time_ns: int = field(default_factory=time.monotonic_ns)
+    _beams: list[list[int]] = field(default_factory=list)
+    _num_generated: int = 0
+    _log_probs: list[BeamLogProbs] | None = None
+    _perf_metrics: PerfMetrics | None = None
+
+    def __post_init__(self) -> None:
+        width = self.request.sampling.beam_width
+        self._beams = [[] for _ in range(width)]
+        if self.request.return_log_probs:
+            self._log_probs = [BeamLogProbs(0.0, []) for _ in range(width)]
+
+    def take(self, result: Any) -> None:
+        """Report a `Result`, or keep it where the caller wants one reply at the end."""
+        beams: list[list[int]] = result.output_token_ids
+        is_final: bool = result.is_final
+        if len(self._beams) == 1:
+            fresh = beams[0]
+            self._num_generated += len(fresh)
+            if not self.request.streaming:
+                self._beams[0] += fresh
+        elif any(beams):  # a cancelled request has none any more, and keeps what it had
+            self._beams = beams
+            self._num_generated = sum(map(len, beams))
+        if self._log_probs is not None:
+            self._take_log_probs(result)
+        if self.request.return_perf_metrics and (is_final or self._perf_metrics is None):
+            self._perf_metrics = self._read_perf_metrics(result)
+        if self.request.streaming and len(self._beams) == 1:
+            self._report([fresh], is_final)
+        elif self.request.streaming or is_final:
+            self._report(self._whole(), is_final)
+
+    def end(self) -> None:
+        """Tell a caller who has cancelled what there is; the executor's answer is not awaited."""
+        nothing: list[list[int]] = [[]]
+        streams = self.request.streaming and len(self._beams) == 1
+        self._report(nothing if streams else self._whole(), is_final=True)
+
+    def fail(self, error: Exception) -> None:
+        """End it for its caller with an error."""
+        if not self.is_answered:
+            self.is_answered = True
+            self.on_event(TokenEvent([], is_final=True, error=error))
+
+    def _whole(self) -> list[list[int]]:
+        if self.request.streaming or self.request.exclude_input_in_output:
+            return self._beams
+        return [[*self.request.input_ids, *tokens] for tokens in self._beams]
+
+    def _report(self, output_ids: list[list[int]], is_final: bool) -> None:
+        if self.is_answered:
+            return
+        self.is_answered = is_final
+        self.on_event(
+            TokenEvent(
+                output_ids,
+                is_final,
+                num_generated=self._num_generated,
+                log_probs=self._log_probs,
+                perf_metrics=self._perf_metrics,
+            )
+        )
+
+    def _take_log_probs(self, result: Any) -> None:
+        """Keep the lists so far; where the executor has none any more, the last ones stay."""
+        lists, sums = result.log_probs, result.cum_log_probs
+        if not lists or not any(lists):
+            return
+        one = len(self._beams) == 1
+        lengths = [self._num_generated] if one else [len(tokens) for tokens in self._beams]
+        self._log_probs = [
+            BeamLogProbs(cumulative, tokens[:length])
+            for cumulative, tokens, length in zip(sums, lists, lengths, strict=True)
+        ]
+
+    def _read_perf_metrics(self, result: Any) -> PerfMetrics | None:
+        """Read them at the first and the last response; each read copies the whole structure.
+
+        The arrival is our own, in nanoseconds: it names the stream (docs/decisions/0002), and the
+        executor's is in microseconds.
+        """
+        metrics = result.request_perf_metrics
+        if metrics is None:
+            return None
+        times, blocks = metrics.timing_metrics, metrics.kv_cache_metrics
+        return PerfMetrics(
+            arrival_time_ns=self.arrival_time_ns,
+            first_scheduled_time_ns=_nanoseconds(times.first_scheduled_time),
+            first_token_time_ns=_nanoseconds(times.first_token_time),
+            last_token_time_ns=_nanoseconds(times.last_token_time),
+            kv_cache_alloc_total_blocks=blocks.num_total_allocated_blocks,
+            kv_cache_alloc_new_blocks=blocks.num_new_allocated_blocks,
+            kv_cache_reused_blocks=blocks.num_reused_blocks,
+        )
+
+
+def _nanoseconds(since_start: timedelta) -> int:
+    return since_start // MICROSECOND * 1000

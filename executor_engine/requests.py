@@ -1,0 +1,92 @@
+"""Engine requests in the executor's terms."""
+
+import secrets
+from typing import Any
+
+import numpy as np
+
+from engine_step.interface import EngineRequest, SamplingConfig
+
+# Field of our SamplingConfig to argument of the executor's. A value that is the default of both is
+# not sent: the executor then leaves out the kernels that would do nothing.
+SAMPLING_ARGUMENTS = {
+    "beam_width": "beam_width",
+    "temperature": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "top_p_decay": "top_p_decay",
+    "top_p_min": "top_p_min",
+    "top_p_reset_id": "top_p_reset_ids",
+    "repetition_penalty": "repetition_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "min_tokens": "min_tokens",
+    "no_repeat_ngram_size": "no_repeat_ngram_size",
+    "len_penalty": "length_penalty",
+    "early_stopping": "early_stopping",
+    "beam_search_diversity_rate": "beam_search_diversity_rate",
+}
+DEFAULTS = SamplingConfig()
+
+
+def executor_request(bindings: Any, request: EngineRequest, client_id: int, vocab_size: int) -> Any:
+    """Return a `Request`.
+
+    It streams inside wherever there is one beam: a cancelled request has lost its tokens in the
+    executor, and what it had is ours to tell.
+
+    Args:
+        bindings: `tensorrt_llm.bindings.executor`.
+        request: checked by `engine_step.validation`.
+        client_id: comes back with every response.
+        vocab_size: the length that the executor expects of a bias.
+
+    Raises:
+        RuntimeError: the executor's own checks refuse a value.
+    """
+    optional: dict[str, Any] = {}
+    if request.end_id >= 0:
+        optional["end_id"] = request.end_id
+    if request.stop_words:
+        optional["stop_words"] = request.stop_words
+    if request.bad_words:
+        optional["bad_words"] = request.bad_words
+    if request.embedding_bias is not None:
+        optional["embedding_bias"] = _bias(request.embedding_bias, vocab_size)
+    return bindings.Request(
+        input_token_ids=request.input_ids,
+        max_tokens=request.request_output_len,
+        streaming=request.streaming or request.sampling.beam_width == 1,
+        sampling_config=sampling_config(bindings, request.sampling),
+        output_config=bindings.OutputConfig(
+            return_log_probs=request.return_log_probs,
+            exclude_input_from_output=True,
+            return_perf_metrics=request.return_perf_metrics,
+        ),
+        pad_id=request.pad_id,
+        client_id=client_id,
+        **optional,
+    )
+
+
+def sampling_config(bindings: Any, sampling: SamplingConfig) -> Any:
+    """Return the executor's `SamplingConfig`; a seed is drawn where none is given.
+
+    Without one the executor would start from the same number in every process.
+    """
+    arguments = {
+        argument: getattr(sampling, field)
+        for field, argument in SAMPLING_ARGUMENTS.items()
+        if getattr(sampling, field) != getattr(DEFAULTS, field)
+    }
+    seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
+    return bindings.SamplingConfig(**arguments, seed=seed)
+
+
+def _bias(bias: np.ndarray[tuple[int], np.dtype[np.float32]], vocab_size: int) -> Any:
+    """Return a tensor float32 [vocab_size]."""
+    import torch  # only what asks for a bias needs it
+
+    whole = np.zeros(vocab_size, dtype=np.float32)
+    whole[: len(bias)] = bias
+    return torch.from_numpy(whole)

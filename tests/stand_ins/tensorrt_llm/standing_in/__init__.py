@@ -1,0 +1,1 @@
+"""What is behind the stand-in; the real package has nothing of this name."""

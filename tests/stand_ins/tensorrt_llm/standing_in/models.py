@@ -1,0 +1,210 @@
+"""What computes the tokens behind the stand-in's executor.
+
+The engine's `rank0.engine` names it, as JSON: `{"checkpoint": directory}` for the reference
+engine's model, or `{"tokens_per_second": number, "vocab_size": number}` for tokens that only the
+request's seed determines, made at that pace.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from engine_step.interface import (
+    EngineRequest,
+    EngineStatistics,
+    SamplingConfig,
+    TokenEvent,
+)
+from reference_engine.engine import ReferenceEngine
+
+Emit = Callable[[TokenEvent], None]
+
+FIRST_ID = 3
+"""Below are special ids."""
+STEPS_A_SECOND = 500
+"""Of the paced model: what a fast GPU makes of Mistral 7B."""
+
+
+class Model(Protocol):
+    """Continues prompts; the events of a request come from the model's own thread."""
+
+    def start(self, request: EngineRequest, emit: Emit) -> None:
+        """Begin a request."""
+
+    def cancel(self, request_id: str) -> None:
+        """End one with a final event."""
+
+    def statistics(self) -> EngineStatistics:
+        """Return the current counts."""
+
+    def close(self) -> None:
+        """End all."""
+
+
+def open_model(engine: Path, max_batch_size: int, max_beam_width: int) -> Model:
+    """Open what `rank0.engine` names, with the limits of the engine's config.json."""
+    found = json.loads((engine / "rank0.engine").read_text(encoding="utf-8"))
+    if "tokens_per_second" in found:
+        return PacedModel(found["tokens_per_second"], found["vocab_size"])
+    limits = json.loads((engine / "config.json").read_text(encoding="utf-8"))["build_config"]
+    return ReferenceModel(
+        Path(found["checkpoint"]), limits["max_seq_len"], max_batch_size, max_beam_width
+    )
+
+
+class ReferenceModel:
+    """The reference engine, exact, in float32."""
+
+    def __init__(
+        self, checkpoint: Path, max_seq_len: int, max_batch_size: int, max_beam_width: int
+    ) -> None:
+        self._engine = ReferenceEngine(
+            checkpoint,
+            max_seq_len=max_seq_len,
+            max_batch_size=max(max_batch_size, max_beam_width),
+            max_beam_width=max_beam_width,
+            # A small cache even where the engine was planned for a GPU's.
+            max_tokens_in_paged_kv_cache=32 * 1024,
+            dtype="float32",
+        )
+
+    def start(self, request: EngineRequest, emit: Emit) -> None:
+        self._engine.submit(request, emit)
+
+    def cancel(self, request_id: str) -> None:
+        self._engine.cancel(request_id)
+
+    def statistics(self) -> EngineStatistics:
+        return self._engine.statistics()
+
+    def close(self) -> None:
+        self._engine.shutdown()
+
+
+@dataclass(slots=True)
+class _Stream:
+    tokens: list[int]
+    emit: Emit
+    sent: int = 0
+
+
+class PacedModel:
+    """So many tokens a second for all requests together, a step for all at a time."""
+
+    def __init__(self, tokens_per_second: int, vocab_size: int) -> None:
+        self._rate, self._vocab_size = tokens_per_second, vocab_size
+        self._streams: dict[str, _Stream] = {}
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._iterations = 0
+        self._thread = threading.Thread(target=self._run, name="paced-model", daemon=True)
+        self._thread.start()
+
+    def start(self, request: EngineRequest, emit: Emit) -> None:
+        rng = random.Random(request.sampling.seed or 0)
+        tokens = [
+            rng.randrange(FIRST_ID, self._vocab_size) for _ in range(request.request_output_len)
+        ]
+        with self._changed:
+            self._streams[request.request_id] = _Stream(tokens, emit)
+            self._changed.notify()
+
+    def cancel(self, request_id: str) -> None:
+        with self._changed:
+            stream = self._streams.pop(request_id, None)
+        if stream is not None:
+            stream.emit(TokenEvent([[]], is_final=True))
+
+    def statistics(self) -> EngineStatistics:
+        running = len(self._streams)
+        return EngineStatistics(
+            iterations=self._iterations,
+            max_requests=256,
+            scheduled=running,
+            context=0,
+            context_tokens=0,
+            waiting=0,
+            kv_cache_blocks_used=running,
+            kv_cache_blocks_max=4096,
+            kv_cache_blocks_reused=0,
+            kv_cache_tokens_per_block=32,
+        )
+
+    def close(self) -> None:
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            with self._changed:
+                if not self._streams:
+                    self._changed.wait_for(lambda: self._streams or self._is_closed)
+                    due = time.monotonic()
+                if self._is_closed:
+                    return
+                streams = list(self._streams.items())
+            self._iterations += 1
+            for name, stream in streams:
+                self._step(name, stream)
+            due += max(len(streams) / self._rate, 1 / STEPS_A_SECOND)
+            time.sleep(max(0.0, due - time.monotonic()))
+
+    def _step(self, name: str, stream: _Stream) -> None:
+        begin, stream.sent = stream.sent, stream.sent + 1
+        is_final = stream.sent == len(stream.tokens)
+        if is_final:
+            with self._changed:
+                if self._streams.pop(name, None) is None:
+                    return
+        stream.emit(TokenEvent([stream.tokens[begin : stream.sent]], is_final))
+
+
+def engine_request(request: Any, name: str, sequence: int) -> EngineRequest:
+    """Translate a request as the C++ executor reads it, with its defaults for what is absent."""
+    asked = request.given()
+    sampling = asked["sampling_config"].given()
+    config = SamplingConfig(
+        beam_width=sampling["beam_width"],
+        temperature=_or(sampling["temperature"], 1.0),
+        top_k=_or(sampling["top_k"], 0),
+        top_p=_or(sampling["top_p"], 0.0),
+        top_p_decay=_or(sampling["top_p_decay"], 1.0),
+        top_p_min=_or(sampling["top_p_min"], 1e-6),
+        top_p_reset_id=sampling["top_p_reset_ids"],
+        seed=_or(sampling["seed"], 0) + sequence,
+        repetition_penalty=_or(sampling["repetition_penalty"], 1.0),
+        presence_penalty=_or(sampling["presence_penalty"], 0.0),
+        frequency_penalty=_or(sampling["frequency_penalty"], 0.0),
+        min_tokens=_or(sampling["min_tokens"], 0),
+        no_repeat_ngram_size=_or(sampling["no_repeat_ngram_size"], 0),
+        len_penalty=_or(sampling["length_penalty"], 0.0),
+        early_stopping=_or(sampling["early_stopping"], 1),
+        beam_search_diversity_rate=_or(sampling["beam_search_diversity_rate"], 0.0),
+    )
+    bias = asked["embedding_bias"]
+    return EngineRequest(
+        request_id=name,
+        input_ids=asked["input_token_ids"],
+        request_output_len=asked["max_tokens"],
+        end_id=_or(asked["end_id"], -1),
+        pad_id=_or(asked["pad_id"], 0),
+        stop_words=_or(asked["stop_words"], []),
+        bad_words=_or(asked["bad_words"], []),
+        embedding_bias=None if bias is None else bias.numpy(),
+        sampling=config,
+        return_log_probs=asked["output_config"].return_log_probs is True,
+        streaming=asked["streaming"],
+        exclude_input_in_output=True,
+    )
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
