@@ -27,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format generate plan build
+.PHONY: help install serve test lint format generate plan modelopt build
 .PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
 
 help: ## List the targets
@@ -68,6 +68,9 @@ format: $(INSTALLED) ## Format the code and mend what can be mended
 
 plan: $(INSTALLED) ## Compute what MODEL's engine needs: memory, capacity, disk
 	@$(BIN)/python -m build_engines plan $(MODEL) $(ENGINE_OPTIONS)
+
+modelopt: $(INSTALLED) ## Install NVIDIA ModelOpt, with which fp8 and int4_awq are converted
+	@$(BIN)/python -m build_engines.quantize.packages
 
 CHECKPOINT_DIR = $(or $(CHECKPOINT),.run/checkpoints/$(MODEL))
 build: $(INSTALLED) ## In the container: download MODEL, convert it, build its engine, assemble

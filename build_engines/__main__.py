@@ -2,7 +2,9 @@
 
 import argparse
 import sys
+from pathlib import Path
 
+from build_engines.checkpoint.catalog_check import catalog_differences
 from build_engines.checkpoint.convert import convert
 from build_engines.checkpoint.engine_config import EngineError
 from build_engines.checkpoint.huggingface_config import CheckpointError
@@ -12,19 +14,23 @@ from build_engines.documentation import DOCUMENT, render_document
 from build_engines.options import engine_of, model_of, parse
 from build_engines.plan.capacity import PlanError, make_plan
 from build_engines.plan.report import render
+from build_engines.quantize.packages import ModelOptError
+from build_engines.quantize.run import CALIBRATION, quantize
 from build_engines.repository import RepositoryError
 from build_engines.tensorrt_llm.assemble import assemble
-from build_engines.tensorrt_llm.build import build_engine, export_fp8
+from build_engines.tensorrt_llm.build import build_engine
 from build_engines.tensorrt_llm.preflight import PreflightError
 from build_engines.tensorrt_llm.tool import ToolError
 from build_engines.verify.directory import VerificationError, verify
 from catalog import CatalogError
+from catalog.schema import CALIBRATED
 
 ERRORS = (
     CatalogError,
     CheckpointError,
     ConversionError,
     EngineError,
+    ModelOptError,
     PlanError,
     PreflightError,
     RepositoryError,
@@ -63,14 +69,22 @@ def _fetch(options: argparse.Namespace) -> int:
         )
     except FetchError as error:
         return _fail(str(error))
+    _warn_of_differences(options.output, options)
     print(f"{options.output}: {snapshot.repository} at {snapshot.revision}")
     return 0
 
 
 def _convert(options: argparse.Namespace) -> int:
     model, engine = model_of(options), engine_of(options)
-    if engine.quantization == "fp8":
-        export_fp8(model, engine, options.checkpoint, options.output, report=_report)
+    if engine.quantization in CALIBRATED:
+        quantize(
+            model,
+            engine,
+            options.checkpoint,
+            options.output,
+            report=_report,
+            calibration=options.calibration or CALIBRATION,
+        )
     else:
         convert(
             model,
@@ -103,6 +117,7 @@ def _assemble(options: argparse.Namespace) -> int:
         options.output,
         runtime=options.runtime or engine.runtime,
     )
+    _warn_of_differences(options.checkpoint, options)
     print(repository.path)
     return 0
 
@@ -124,6 +139,11 @@ def _docs(_: argparse.Namespace) -> int:
     DOCUMENT.write_text(render_document(), encoding="utf-8")
     print(DOCUMENT)
     return 0
+
+
+def _warn_of_differences(checkpoint: Path, options: argparse.Namespace) -> None:
+    for difference in catalog_differences(model_of(options), checkpoint):
+        _report(f"warning: {difference}")
 
 
 def _report(line: str) -> None:

@@ -4,10 +4,14 @@ from pathlib import Path
 
 from build_engines.plan.capacity import CapacityPlan, describe, make_plan
 from build_engines.plan.gpus import GIB
-from build_engines.tensorrt_llm.command import modelopt_export_command, trtllm_build_command
+from build_engines.quantize.packages import MODELOPT_VERSION, pinned
+from build_engines.tensorrt_llm.command import trtllm_build_command
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry, load_catalog
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "engine-builds.md"
+
+TESTED = (pinned("nvidia-modelopt"), pinned("transformers"))
+"""Versions that the tests run with."""
 
 INTRODUCTION = f"""\
 # Engine builds
@@ -18,8 +22,25 @@ the engines need and hold. `python -m build_engines docs` writes this page from 
 `python -m build_engines build MODEL` runs `trtllm-build` after it has checked the machine and the
 checkpoint, with a worker a GPU. Build on the kind of GPU that will serve and in the container that
 will serve: an engine runs nowhere else. `convert` splits a Hugging Face checkpoint for the ranks;
-`trtllm-build` itself makes int8 and int4 weights from it. FP8 weights and KV cache are made by
-NVIDIA ModelOpt, which `convert` calls in the container and which downloads text to calibrate on.
+`trtllm-build` itself makes int8 and int4 weights from it.
+
+`convert --quantization fp8` and `--quantization int4_awq` have NVIDIA ModelOpt calibrate the
+weights, on GPUs where there are any. `--kv-cache-dtype fp8` calibrates the KV cache too, as the
+catalog's FP8 plans do; `--kv-cache-dtype auto` leaves it 16-bit. The text is a few pages that come
+with the project (`build_engines/quantize/calibration.txt`); for production give prompts and replies
+like your own with `--calibration FILE`. `verify DIR --against CHECKPOINT` says how far the
+quantized weights are from the source. ModelOpt quantizes Llama and Mistral, not StableLM.
+
+| TensorRT-LLM | asks for ModelOpt | with transformers | tested here |
+|---|---|---|---|
+| {TENSORRT_LLM_VERSION} | ~= {MODELOPT_VERSION}.0 | 4.57 | {" with transformers ".join(TESTED)} |
+
+TensorRT-LLM's container has the fitting ModelOpt. Elsewhere `make modelopt` installs the pinned one
+into `.run/modelopt`, apart from the project's newer transformers; it needs Python 3.11 or 3.12.
+ModelOpt 0.39 and 0.41 export the same with transformers before 4.54; 0.33 cannot be imported beside
+today's PyTorch. To test another release, change its pin in
+`build_engines/quantize/requirements.txt` and run `pytest tests/build_engines/quantize`, which
+compares its export with our conversion bit for bit.
 
 All running requests share the KV tokens, prompt and reply; the column after them counts requests
 of 1,000 tokens.
@@ -66,15 +87,12 @@ def _build(model: ModelEntry, plan: EnginePlan) -> str:
     source = Path("checkpoints", model.name)
     name = f"{model.name}-{plan.gpu.lower()}-tp{plan.tp_size}-{plan.quantization}"
     checkpoint, engine = Path("converted", name), Path("engines", name)
-    if plan.quantization == "fp8":
-        convert = modelopt_export_command(plan, source, checkpoint)
-    else:
-        convert = [
-            *("python3", "-m", "build_engines", "convert", model.name),
-            *("--checkpoint", str(source), "--output", str(checkpoint)),
-            *("--tp", str(plan.tp_size), "--dtype", plan.dtype),
-            *("--quantization", plan.quantization),
-        ]
+    convert = [
+        *("python3", "-m", "build_engines", "convert", model.name),
+        *("--checkpoint", str(source), "--output", str(checkpoint)),
+        *("--gpu", plan.gpu, "--tp", str(plan.tp_size), "--dtype", plan.dtype),
+        *("--quantization", plan.quantization, "--kv-cache-dtype", plan.kv_cache_dtype),
+    ]
     build = trtllm_build_command(model, plan, checkpoint, engine, workers=plan.tp_size)
     return "\n".join(
         [f"### {describe(plan)}", "", "```sh", _shell(convert), _shell(build), "```", ""]

@@ -6,7 +6,7 @@ from typing import get_args
 
 from build_engines.plan.capacity import choose_engine
 from catalog import EnginePlan, ModelEntry, load_catalog
-from catalog.schema import EngineDtype, GpuName, Quantization, Runtime
+from catalog.schema import EngineDtype, GpuName, KVCacheDtype, Quantization, Runtime
 
 DESCRIPTION = """\
 From a checkpoint's name to a deployment, a step a command: plan, fetch, convert, build, assemble;
@@ -30,6 +30,12 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     convert = _command(commands, "convert", "make the TensorRT-LLM checkpoint, a file a rank")
     _add_paths(convert, checkpoint="Hugging Face checkpoint directory", output="directory to make")
     _add_allow_pickle(convert)
+    convert.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="text for fp8 and int4_awq, like what the model will see; by default a few pages",
+    )
     _add_engine_options(convert)
 
     build = _command(commands, "build", "run trtllm-build; needs the GPU and TensorRT-LLM")
@@ -75,6 +81,7 @@ def engine_of(options: argparse.Namespace) -> EnginePlan:
         quantization=options.quantization,
         dtype=options.dtype,
         context=options.context,
+        kv_cache_dtype=options.kv_cache_dtype,
     )
 
 
@@ -105,6 +112,7 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--gpu", choices=get_args(GpuName))
     group.add_argument("--tp", type=_positive, metavar="N", help="number of GPUs, a rank each")
     group.add_argument("--quantization", choices=get_args(Quantization))
+    group.add_argument("--kv-cache-dtype", choices=get_args(KVCacheDtype), help="fp8: calibrated")
     group.add_argument("--dtype", choices=get_args(EngineDtype), help="of what is not quantized")
     group.add_argument(
         "--context", type=_positive, metavar="N", help="most tokens of prompt and reply"

@@ -6,7 +6,10 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Architecture = Literal["LlamaForCausalLM", "MistralForCausalLM", "StableLmForCausalLM"]
 EngineDtype = Literal["float16", "bfloat16"]
-Quantization = Literal["none", "int8", "int4", "fp8"]
+Quantization = Literal["none", "int8", "int4", "fp8", "int4_awq"]
+CALIBRATED: tuple[Quantization, ...] = ("fp8", "int4_awq")
+"""What NVIDIA ModelOpt makes of a checkpoint; trtllm-build itself makes the others."""
+KVCacheDtype = Literal["auto", "fp8"]
 Runtime = Literal["executor", "cpp", "reference"]
 GpuName = Literal["A10G", "A100-40", "A100-80", "H100", "H200"]
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -76,8 +79,6 @@ class Shape(_Table):
     head_dim: PositiveInt
     vocab_size: PositiveInt
     max_position_embeddings: PositiveInt
-    rope_theta: Annotated[float, Field(gt=0)]
-    partial_rotary_factor: Probability = 1.0
     sliding_window: PositiveInt | None = None
 
 
@@ -87,25 +88,29 @@ class EnginePlan(_Table):
     dtype: EngineDtype
     tp_size: PositiveInt
     quantization: Quantization
-    """Of the linear layers' weights; `fp8` quantizes the KV cache too."""
+    """Of the linear layers' weights; `int4` is rounded only, `int4_awq` calibrated."""
+    kv_cache_dtype: KVCacheDtype = "auto"
+    """`auto` is `dtype`."""
     gpu: GpuName
     max_batch_size: PositiveInt
     max_beam_width: PositiveInt
-    max_input_len: PositiveInt
-    max_seq_len: PositiveInt
+    max_seq_len: Annotated[int, Field(ge=2)]
+    """Tokens of prompt and reply together."""
     max_num_tokens: PositiveInt
     runtime: Runtime = "executor"
     """What serves it: TensorRT-LLM's executor from Python, NVIDIA's C++ backend, or the reference
     engine, which takes a checkpoint in the engine's place."""
 
     @model_validator(mode="after")
-    def _limits_fit_each_other(self) -> Self:
-        if self.max_input_len >= self.max_seq_len:
-            raise ValueError(
-                f"max_input_len {self.max_input_len} leaves no room for new tokens in "
-                f"max_seq_len {self.max_seq_len}"
-            )
+    def _cache_is_calibrated(self) -> Self:
+        if self.kv_cache_dtype == "fp8" and self.quantization not in CALIBRATED:
+            raise ValueError(f"kv_cache_dtype fp8 comes with {' or '.join(CALIBRATED)} only")
         return self
+
+    @property
+    def max_input_len(self) -> int:
+        """Tokens of the longest prompt: one place is left for a new token."""
+        return self.max_seq_len - 1
 
 
 class ModelEntry(_Table):

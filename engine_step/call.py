@@ -3,6 +3,8 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import numpy as np
+
 from engine_step.interface import EngineRequest, RequestRefusedError, TokenEvent
 from engine_step.tensors import (
     Tensor,
@@ -23,6 +25,8 @@ class EngineCall:
 
     request: EngineRequest
     counts: frozenset[str]
+    stop_words_texts: Tensor | None
+    """STRING [1, words], what the stop words were made from: every response repeats them."""
     requested: frozenset[str]
 
     @classmethod
@@ -53,6 +57,7 @@ class EngineCall:
                 tensors, request_id, exclude_input_in_output=exclude_input_in_output
             ),
             counts=counts_asked(tensors),
+            stop_words_texts=tensors.get("stop_words_texts"),
             requested=frozenset(requested),
         )
 
@@ -61,4 +66,13 @@ class EngineCall:
         outputs = tensors_from_event(event, self.request, self.counts)
         if self.request.return_perf_metrics and event.perf_metrics is not None:
             outputs |= tensors_from_perf_metrics(event.perf_metrics, self.requested)
+        if self.stop_words_texts is not None:
+            outputs["stop_words_texts"] = self.stop_words_texts
+            outputs["num_echoed_tokens"] = np.array([[self._num_echoed_tokens]], dtype=np.int32)
         return {name: tensor for name, tensor in outputs.items() if name in self.requested}
+
+    @property
+    def _num_echoed_tokens(self) -> int:
+        request = self.request
+        is_echoed = not (request.streaming or request.exclude_input_in_output)
+        return len(request.input_ids) if is_echoed else 0

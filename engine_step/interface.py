@@ -8,7 +8,7 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class RankLostError(RuntimeError):
 
 class EngineStoppedError(RuntimeError):
     """The engine was shut down or its step loop failed; it serves nothing any more."""
+
+
+FinishReason = Literal["stop", "length", "cancelled", "error"]
+"""Why a sequence ended: end id or stop word, the limit of tokens, `Engine.cancel`, a failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class PerfMetrics:
     first_scheduled_time_ns: int
     first_token_time_ns: int
     last_token_time_ns: int
+    """Of the token that ended the request; so in a stream it marks the last event."""
     kv_cache_alloc_total_blocks: int
     kv_cache_alloc_new_blocks: int
     kv_cache_reused_blocks: int
@@ -110,10 +115,11 @@ class TokenEvent:
     `output_ids` holds one list a beam: the tokens not reported before when streaming with one
     beam, otherwise all of them, best beam first, after the prompt unless it is excluded. A final
     event may hold no token (the end id was drawn) and, after a cancel, holds what there was.
-    With `error` set the event is final and holds no tokens. `log_probs` has an entry a beam if
-    they were asked for, `top` one for each token of the only beam that is in `output_ids`, and the
-    first event that follows the prompt has `prompt`. `num_generated` counts the tokens of all beams
-    so far, reported or not.
+    With `error` set the event is final and holds no tokens. A final event without one says in
+    `finish_reasons` why each beam ended, where the engine knows. `log_probs` has an entry a beam
+    if they were asked for, `top` one for each token of the only beam that is in `output_ids`, and
+    the first event that follows the prompt has `prompt`. `num_generated` counts the tokens of all
+    beams so far, reported or not.
     """
 
     output_ids: list[list[int]]
@@ -124,6 +130,7 @@ class TokenEvent:
     top: TopTokens | None = None
     prompt: PromptLogProbs | None = None
     perf_metrics: PerfMetrics | None = None
+    finish_reasons: list[FinishReason] | None = None
 
     def followed_by(self, later: "TokenEvent") -> "TokenEvent | None":
         """Return what both say: a stream's tokens one after the other; of beams the later says all.

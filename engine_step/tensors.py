@@ -80,12 +80,13 @@ def tensors_from_event(
 
     Returns:
         `output_ids` INT32 [1, beams, longest], `sequence_length` INT32 [1, beams], the `counts`
-        asked for, INT32 [1, 1], and with log-probabilities in the event `cum_log_probs` FP32
-        [1, beams] and `output_log_probs` FP32 [1, beams, longest generated]. `num_output_tokens`
-        counts this response over all beams. With the likeliest tokens in the event
-        `output_top_ids` INT32 and `output_top_log_probs` FP32 [1, tokens, of each]; with the
-        prompt's log-probabilities `prompt_ids` INT32 and `prompt_log_probs` FP32 [1, tokens], and
-        of the likeliest tokens in their places the same two as of the output.
+        asked for, INT32 [1, 1], at the end `finish_reason` STRING [1, beams], and with
+        log-probabilities in the event `cum_log_probs` FP32 [1, beams] and `output_log_probs` FP32
+        [1, beams, longest generated]. `num_output_tokens` counts this response over all beams.
+        With the likeliest tokens in the event `output_top_ids` INT32 and `output_top_log_probs`
+        FP32 [1, tokens, of each]; with the prompt's log-probabilities `prompt_ids` INT32 and
+        `prompt_log_probs` FP32 [1, tokens], and of the likeliest tokens in their places the same
+        two as of the output.
     """
     beams = event.output_ids
     lengths = [len(tokens) for tokens in beams]
@@ -96,6 +97,9 @@ def tensors_from_event(
     numbers = {"num_input_tokens": len(request.input_ids), "num_output_tokens": sum(lengths)}
     for name in counts:
         outputs[name] = np.array([[numbers[name]]], dtype=np.int32)
+    if event.finish_reasons is not None:
+        reasons = [reason.encode() for reason in event.finish_reasons]
+        outputs["finish_reason"] = np.array([reasons], dtype=np.object_)
     if event.log_probs is not None:
         outputs |= _log_prob_tensors(event.log_probs)
     if event.top is not None and event.top.ids:

@@ -6,9 +6,23 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from engine_step.interface import BeamLogProbs, EngineRequest, PerfMetrics, TokenEvent
+from engine_step.interface import (
+    BeamLogProbs,
+    EngineRequest,
+    FinishReason,
+    PerfMetrics,
+    TokenEvent,
+)
 
 MICROSECOND = timedelta(microseconds=1)
+FINISH_REASONS: dict[str, FinishReason] = {
+    "END_ID": "stop",
+    "STOP_WORDS": "stop",
+    "LENGTH": "length",
+    "TIMED_OUT": "cancelled",
+    "CANCELLED": "cancelled",
+}
+"""By the executor's names. What a last response calls NOT_FINISHED was cancelled."""
 
 
 @dataclass(slots=True, eq=False)
@@ -52,16 +66,18 @@ class LiveRequest:
             self._take_log_probs(result)
         if self.request.return_perf_metrics and (is_final or self._perf_metrics is None):
             self._perf_metrics = self._read_perf_metrics(result)
+        reasons = _finish_reasons(result) if is_final else None
         if self.request.streaming and len(self._beams) == 1:
-            self._report([fresh], is_final)
+            self._report([fresh], reasons)
         elif self.request.streaming or is_final:
-            self._report(self._whole(), is_final)
+            self._report(self._whole(), reasons)
 
     def end(self) -> None:
         """Tell a caller who has cancelled what there is; the executor's answer is not awaited."""
         nothing: list[list[int]] = [[]]
         streams = self.request.streaming and len(self._beams) == 1
-        self._report(nothing if streams else self._whole(), is_final=True)
+        cancelled: list[FinishReason] = ["cancelled"] * len(self._beams)
+        self._report(nothing if streams else self._whole(), cancelled)
 
     def fail(self, error: Exception) -> None:
         """End it for its caller with an error."""
@@ -74,10 +90,13 @@ class LiveRequest:
             return self._beams
         return [[*self.request.input_ids, *tokens] for tokens in self._beams]
 
-    def _report(self, output_ids: list[list[int]], is_final: bool) -> None:
+    def _report(
+        self, output_ids: list[list[int]], finish_reasons: list[FinishReason] | None
+    ) -> None:
+        """Report tokens; the reasons go with the last."""
         if self.is_answered:
             return
-        self.is_answered = is_final
+        self.is_answered = is_final = finish_reasons is not None
         self.on_event(
             TokenEvent(
                 output_ids,
@@ -85,6 +104,7 @@ class LiveRequest:
                 num_generated=self._num_generated,
                 log_probs=self._log_probs,
                 perf_metrics=self._perf_metrics,
+                finish_reasons=finish_reasons,
             )
         )
 
@@ -114,7 +134,7 @@ class LiveRequest:
             arrival_time_ns=self.arrival_time_ns,
             first_scheduled_time_ns=_nanoseconds(times.first_scheduled_time),
             first_token_time_ns=_nanoseconds(times.first_token_time),
-            last_token_time_ns=_nanoseconds(times.last_token_time),
+            last_token_time_ns=_nanoseconds(times.last_token_time) if result.is_final else 0,
             kv_cache_alloc_total_blocks=blocks.num_total_allocated_blocks,
             kv_cache_alloc_new_blocks=blocks.num_new_allocated_blocks,
             kv_cache_reused_blocks=blocks.num_reused_blocks,
@@ -123,3 +143,7 @@ class LiveRequest:
 
 def _nanoseconds(since_start: timedelta) -> int:
     return since_start // MICROSECOND * 1000
+
+
+def _finish_reasons(result: Any) -> list[FinishReason]:
+    return [FINISH_REASONS.get(reason.name, "cancelled") for reason in result.finish_reasons]

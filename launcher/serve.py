@@ -198,6 +198,7 @@ def shim_settings(
         host=arguments.host,
         port=arguments.port,
         triton_addresses=[f"{TRITON_HOST}:{ports.grpc}"],
+        triton_metrics_addresses=[f"{TRITON_HOST}:{ports.metrics}"],
         models=ensembles,
         default_model=arguments.model[0] if arguments.model else DEFAULT_MODEL,
     )

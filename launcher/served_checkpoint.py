@@ -7,8 +7,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from build_engines.checkpoint.engine_config import TENSORRT_LLM_ARCHITECTURES
-from build_engines.checkpoint.trtllm_config import TrtllmConfigError, parse_trtllm_config
+from build_engines.checkpoint.forms import is_trtllm_config, other_form, quantized_form
+from build_engines.checkpoint.trtllm_config import (
+    TENSORRT_LLM_ARCHITECTURES,
+    TrtllmConfigError,
+    parse_trtllm_config,
+)
 from build_engines.repository import RepositoryError
 from catalog import ModelEntry
 
@@ -48,7 +52,7 @@ def read_served_checkpoint(
             of ranks, or has no tokenizer.
     """
     path = checkpoint / "config.json"
-    if what := _other_form(checkpoint):
+    if what := other_form(checkpoint):
         raise RepositoryError(f"{checkpoint}: {what}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -60,13 +64,9 @@ def read_served_checkpoint(
             f" `python -m build_engines assemble {model.name} --engine {checkpoint} ...` and give"
             " that as REPOSITORY"
         )
-    if isinstance(content, dict) and "quantization_config" in content:
-        method = str(content["quantization_config"].get("quant_method", "unknown")).upper()
-        raise RepositoryError(
-            f"{checkpoint}: quantized by {method}, which the reference engine does not read; give"
-            " the checkpoint that it was made from"
-        )
-    if isinstance(content, dict) and "mapping" in content:
+    if isinstance(content, dict) and (what := quantized_form(content)):
+        raise RepositoryError(f"{checkpoint}: {what}")
+    if is_trtllm_config(content):
         return _converted(model, checkpoint, content, tensor_parallel_size, tokenizer)
     try:
         fields = HuggingFaceFields.model_validate(content)
@@ -79,21 +79,6 @@ def read_served_checkpoint(
         max_seq_len=min(model.engine.max_seq_len, fields.max_position_embeddings),
         tensor_parallel_size=tensor_parallel_size or 1,
     )
-
-
-def _other_form(directory: Path) -> str | None:
-    """Return what a directory without a config.json is, where that can be seen."""
-    if not directory.is_dir():
-        return "no such directory; give the directory of a Hugging Face checkpoint (CHECKPOINT=...)"
-    if (directory / "config.json").is_file():
-        return None
-    if (directory / "adapter_config.json").is_file():
-        return "a LoRA adapter without its model; merge it into the model, and give the result"
-    if any(directory.glob("*.gguf")):
-        return "a GGUF file for llama.cpp; give the Hugging Face checkpoint of the model"
-    if any(directory.glob("*/config.pbtxt")):
-        return "a Triton model repository; give it as REPOSITORY"
-    return None
 
 
 def _converted(

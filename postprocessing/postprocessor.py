@@ -1,7 +1,7 @@
 """One engine response to text."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aeolus_contract.request_parameters import RequestParameters, read_request_parameters
@@ -20,8 +20,16 @@ class EngineResponse:
     stream: StreamKey | None
     """Which stream the response is a part of; `None` for a whole reply."""
     num_input_tokens: int = 0
+    num_echoed_tokens: int | None = None
+    """Tokens of the prompt at the beginning of each beam, where the engine says so."""
+    stop_words: list[str] = field(default_factory=list)
+    """Texts that end the reply and stay in it."""
     parameters: str = ""
     """The request's, a JSON object."""
+    finish_reasons: list[str] | None = None
+    """Why each beam ended, in the last response of an engine that says so."""
+    is_last: bool = False
+    """Whether it is certain that nothing follows; an engine may also leave it open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,8 @@ class ResponseText:
     that it is the last."""
     stop_reasons: list[str] | None = None
     """Where a stop string matched in this response: which, and nothing for the other beams."""
+    finish_reasons: list[str] | None = None
+    """The engine's, with `stop` for the beams that end at a stop string."""
     with_output_ids: bool = False
 
 
@@ -74,15 +84,18 @@ class Postprocessor:
     def _whole_text(self, response: EngineResponse) -> ResponseText:
         parameters = self._parameters_of(response)
         prompt = response.num_input_tokens if parameters.prompt_in_output else 0
+        if response.num_echoed_tokens is not None:
+            prompt = response.num_echoed_tokens
         texts, reasons = [], []
         for tokens in response.beams:
-            sequence = SequenceText(self._vocabulary, parameters)
+            sequence = SequenceText(self._vocabulary, parameters, response.stop_words)
             text = sequence.push_prompt(tokens[:prompt]) + sequence.push(tokens[prompt:])
             texts.append(text + sequence.finish())
             reasons.append(sequence.stop_reason or "")
         return ResponseText(
             texts,
             stop_reasons=reasons if any(reasons) else None,
+            finish_reasons=_finish_reasons(response, reasons),
             with_output_ids=parameters.return_output_ids,
         )
 
@@ -90,12 +103,15 @@ class Postprocessor:
         self, tokens: list[int], stream: StreamKey, response: EngineResponse
     ) -> ResponseText:
         sequence = self._streams.get(
-            stream, lambda: SequenceText(self._vocabulary, self._parameters_of(response))
+            stream,
+            lambda: SequenceText(
+                self._vocabulary, self._parameters_of(response), response.stop_words
+            ),
         )
         was_stopped = sequence.stop_reason
         text, pending = sequence.push(tokens), ""
         # Only the last response has no tokens: the end id was drawn.
-        if not tokens or sequence.is_full:
+        if response.is_last or not tokens or sequence.has_ended:
             self._streams.end(stream)
             text += sequence.finish()
         else:
@@ -105,6 +121,7 @@ class Postprocessor:
             [text],
             pending=[pending] if pending else None,
             stop_reasons=[reason] if reason is not None and was_stopped is None else None,
+            finish_reasons=_finish_reasons(response, [reason or ""]),
             with_output_ids=sequence.parameters.return_output_ids,
         )
 
@@ -113,3 +130,10 @@ class Postprocessor:
         if asked.skip_special_tokens is None:
             return replace(asked, skip_special_tokens=self._skip_special_tokens)
         return asked
+
+
+def _finish_reasons(response: EngineResponse, stop_reasons: list[str]) -> list[str] | None:
+    if response.finish_reasons is None:
+        return None
+    pairs = zip(response.finish_reasons, stop_reasons, strict=True)
+    return ["stop" if stopped else reason for reason, stopped in pairs]

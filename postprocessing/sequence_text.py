@@ -11,8 +11,10 @@ from postprocessing.vocabulary import Vocabulary
 class SequenceText:
     """What shows of one sequence, as its tokens come."""
 
-    def __init__(self, vocabulary: Vocabulary, parameters: RequestParameters):
-        """Begin a sequence."""
+    def __init__(
+        self, vocabulary: Vocabulary, parameters: RequestParameters, stop_words: Sequence[str] = ()
+    ):
+        """Begin a sequence; `stop_words` end its text and stay in it."""
         self.parameters = parameters
         self._detokenizer = detokenizer_of(vocabulary, bool(parameters.skip_special_tokens))
         self._end_ids = (
@@ -20,8 +22,10 @@ class SequenceText:
             if parameters.end_ids is None
             else frozenset(parameters.end_ids)
         )
-        self._stop = StopStrings(parameters.stop) if parameters.stop else None
+        has_stop = parameters.stop or stop_words
+        self._stop = StopStrings(parameters.stop, stop_words) if has_stop else None
         self._num_tokens = 0
+        self._is_at_end_id = False
 
     def push_prompt(self, token_ids: Sequence[int]) -> str:
         """Take the prompt's tokens, which end nothing; return their text."""
@@ -33,16 +37,17 @@ class SequenceText:
         The engine stops at an end id that it was given as a stop word, and then sends it.
         """
         self._num_tokens += len(token_ids)
-        if token_ids and token_ids[-1] in self._end_ids:
+        self._is_at_end_id = bool(token_ids) and token_ids[-1] in self._end_ids
+        if self._is_at_end_id:
             token_ids = token_ids[:-1]
         text = self._detokenizer.push(token_ids)
         return text if self._stop is None else self._stop.push(text)
 
     @property
-    def is_full(self) -> bool:
-        """Whether it has all the tokens that it may."""
+    def has_ended(self) -> bool:
+        """Whether its newest token is an end id, or it has all the tokens that it may."""
         limit = self.parameters.max_tokens
-        return limit is not None and self._num_tokens >= limit
+        return self._is_at_end_id or (limit is not None and self._num_tokens >= limit)
 
     @property
     def pending(self) -> str:

@@ -17,6 +17,7 @@ from preprocessing.words import (
     check_ids,
     check_number,
     check_some_token_is_left,
+    distinct,
     encode_words,
     parse_word_ids,
     stop_hints,
@@ -133,6 +134,7 @@ class Preprocessor:
             end_id=end_id,
             pad_id=self._pad_id(request),
             stop_words=[*([each] for each in other_end_ids), *self._stop_words(request)],
+            stop_words_texts=[word for word in request.stop_words if word],
             bad_words=bad_words,
             embedding_bias=bias,
             sampling=sampling,
@@ -178,7 +180,7 @@ class Preprocessor:
         check_size("stop", stop, self.max_seq_len)
         words = encode_words(self.tokenizer, request.stop_words)
         check_number("stop_words", words)
-        return words + stop_hints(self.tokenizer, stop)
+        return distinct([*words, *stop_hints(self.tokenizer, [*request.stop_words, *stop])])
 
     def _bad_words(self, request: PromptRequest, end_ids: list[int]) -> Words:
         check_size("bad_words", request.bad_words, self.max_seq_len)

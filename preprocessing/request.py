@@ -41,6 +41,8 @@ class EngineInputs:
     end_id: int
     pad_id: int
     stop_words: Words
+    stop_words_texts: list[str]
+    """What the client's own among them are made from, empty ones left out."""
     bad_words: Words
     embedding_bias: Float32Array | None
     sampling: Values

@@ -83,6 +83,9 @@ def tensors_of(inputs: EngineInputs, stream: bool) -> dict[str, Tensor]:
     }
     if inputs.stop_words:
         tensors["STOP_WORDS_IDS"] = word_list(inputs.stop_words)[np.newaxis]
+    if inputs.stop_words_texts:
+        texts = [text.encode() for text in inputs.stop_words_texts]
+        tensors["STOP_WORDS_TEXTS"] = np.array([texts], dtype=np.object_)
     if inputs.bad_words:
         tensors["BAD_WORDS_IDS"] = word_list(inputs.bad_words)[np.newaxis]
     if inputs.embedding_bias is not None:

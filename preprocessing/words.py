@@ -78,9 +78,14 @@ def stop_hints(tokenizer: Tokenizer, stop: Sequence[str]) -> Words:
     A text can be spelt in more ways than these, so postprocessing looks for it as text. What does
     not decode to the string - a normalizer changed it - would end replies too early.
     """
-    encoded = [(text, tokenizer.encode(variant)) for text in stop for variant in (text, f" {text}")]
-    words = {tuple(ids): None for text, ids in encoded if ids and text in tokenizer.decode(ids)}
-    return [list(word) for word in words]
+    variants = [(text, variant) for text in stop if text for variant in (text, f" {text}")]
+    encoded = [(text, tokenizer.encode(variant)) for text, variant in variants]
+    return distinct([ids for text, ids in encoded if ids and text in tokenizer.decode(ids)])
+
+
+def distinct(words: Words) -> Words:
+    """Return words in their order, each once."""
+    return [list(word) for word in dict.fromkeys(map(tuple, words))]
 
 
 def word_list(words: Words) -> Int32Array:

@@ -8,6 +8,7 @@ import torch
 from engine_step.interface import (
     BeamLogProbs,
     EngineRequest,
+    FinishReason,
     PerfMetrics,
     PromptLogProbs,
     TokenEvent,
@@ -173,7 +174,8 @@ class Sequence:
             log_probs=self._log_probs(),
             top=self._decoding.top_tokens(begin) if self._decoding else None,
             prompt=self._take_prompt_log_probs(),
-            perf_metrics=self._perf_metrics(),
+            perf_metrics=self._perf_metrics(is_final),
+            finish_reasons=self._finish_reasons() if is_final else None,
         )
 
     def _log_probs(self) -> list[BeamLogProbs] | None:
@@ -190,12 +192,17 @@ class Sequence:
         scores, self._prompt_scores = self._prompt_scores, None
         return scores.result()
 
-    def _perf_metrics(self) -> PerfMetrics:
+    def _finish_reasons(self) -> list[FinishReason]:
+        if self._decoding is None:
+            return ["cancelled"] * self.num_rows
+        return self._decoding.finish_reasons
+
+    def _perf_metrics(self, is_final: bool) -> PerfMetrics:
         return PerfMetrics(
             arrival_time_ns=self.times.arrival,
             first_scheduled_time_ns=self.times.first_scheduled,
             first_token_time_ns=self.times.first_token,
-            last_token_time_ns=self.times.last_token,
+            last_token_time_ns=self.times.last_token if is_final else 0,
             kv_cache_alloc_total_blocks=self._num_blocks,
             kv_cache_alloc_new_blocks=self._num_blocks - self._num_reused_blocks,
             kv_cache_reused_blocks=self._num_reused_blocks,

@@ -131,6 +131,11 @@ class Settings(BaseSettings):
     )
 
     chat_page: bool = Field(default=True, description="Serve the chat page at `/chat`.")
+    triton_metrics_addresses: Annotated[list[Address], NoDecode, BeforeValidator(_split)] = Field(
+        default=[],
+        description="`host:port` of the metrics service of each Triton, separated by commas, from "
+        "which the chat page reads how much of the KV cache is in use; `make serve` sets it.",
+    )
 
     max_body_bytes: PositiveInt = Field(
         default=1 << 20, description="Longest request body; a longer one is a 413."

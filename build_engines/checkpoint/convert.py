@@ -1,27 +1,26 @@
 """Converting a Hugging Face checkpoint to a TensorRT-LLM checkpoint, on the CPU, as a stream."""
 
-import hashlib
 import json
-import os
 from importlib.metadata import version
 from pathlib import Path
 
+from build_engines.checkpoint.forms import CONFIG_NAME
 from build_engines.checkpoint.huggingface_config import CheckpointError, read_huggingface_config
 from build_engines.checkpoint.huggingface_weights import HuggingFaceWeights, few, open_weights
 from build_engines.checkpoint.layout import Layout, plan_layout
 from build_engines.checkpoint.manifest import (
-    MANIFEST_NAME,
     Conversion,
     Manifest,
     ManifestError,
     Source,
     describe_source,
+    write_text,
 )
 from build_engines.checkpoint.partial_directory import ConversionError, partial_directory
 from build_engines.checkpoint.rank_files import Progress, write_rank_files
-from build_engines.checkpoint.safetensors_file import DTYPES, FileDigest
+from build_engines.checkpoint.safetensors_file import DTYPES
 from build_engines.checkpoint.translation import translate
-from build_engines.checkpoint.trtllm_config import CONFIG_NAME, Dtype, GptConfig, LlamaConfig
+from build_engines.checkpoint.trtllm_config import Dtype, TrtllmConfig
 from catalog import ModelEntry
 from catalog.schema import Quantization
 
@@ -73,27 +72,25 @@ def convert(
     )
     config, layout = plan_conversion(checkpoint, conversion)
     weights = open_weights(checkpoint, allow_pickle)
-    _check_sources(checkpoint, weights, layout)
+    check_sources(checkpoint, weights, layout)
     source = describe_source(checkpoint, [checkpoint / CONFIG_NAME, *weights.files])
     if output.exists():
-        return _require_same(output, source, conversion)
+        return existing_conversion(output, source, conversion)
     dtype_name = config.safetensors_dtype
     with partial_directory(output, layout.nbytes(dtype_name)) as partial:
         files = write_rank_files(
             partial, layout, weights.tensors, dtype_name, progress or _tell_nobody
         )
         text = json.dumps(config.model_dump(), indent=2) + "\n"
-        files[CONFIG_NAME] = _write_text(partial / CONFIG_NAME, text)
+        files[CONFIG_NAME] = write_text(partial / CONFIG_NAME, text)
         manifest = Manifest(
             aeolus_version=version("aeolus"), source=source, conversion=conversion, files=files
         )
-        _write_text(partial / MANIFEST_NAME, manifest.to_json())
+        manifest.write(partial)
     return manifest
 
 
-def plan_conversion(
-    checkpoint: Path, conversion: Conversion
-) -> tuple[LlamaConfig | GptConfig, Layout]:
+def plan_conversion(checkpoint: Path, conversion: Conversion) -> tuple[TrtllmConfig, Layout]:
     """The config.json and the tensors that a conversion will write; reads config.json alone.
 
     Raises:
@@ -119,8 +116,12 @@ def plan_conversion(
     return translation.config, layout
 
 
-def _check_sources(checkpoint: Path, weights: HuggingFaceWeights, layout: Layout) -> None:
-    """Refuse weights that are missing, of another shape, or would be left out."""
+def check_sources(checkpoint: Path, weights: HuggingFaceWeights, layout: Layout) -> None:
+    """Refuse weights that are missing, of another shape, or would be left out.
+
+    Raises:
+        CheckpointError: there are such; the text names them.
+    """
     expected = layout.sources
     if missing := [name for name in expected if name not in weights.tensors]:
         raise CheckpointError(
@@ -147,8 +148,12 @@ def _check_sources(checkpoint: Path, weights: HuggingFaceWeights, layout: Layout
         )
 
 
-def _require_same(output: Path, source: Source, conversion: Conversion) -> Manifest:
-    """Accept an existing output of the same inputs, with all its files."""
+def existing_conversion(output: Path, source: Source, conversion: Conversion) -> Manifest:
+    """Accept an existing output of the same inputs, with all its files.
+
+    Raises:
+        ConversionError: it is another conversion, or none.
+    """
     remedy = "remove it, or choose another output"
     try:
         manifest = Manifest.read(output)
@@ -167,15 +172,6 @@ def _require_same(output: Path, source: Source, conversion: Conversion) -> Manif
         if not path.is_file() or path.stat().st_size != file.size:
             raise ConversionError(f"{path}: missing or damaged since the conversion; {remedy}")
     return manifest
-
-
-def _write_text(path: Path, text: str) -> FileDigest:
-    data = text.encode()
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return FileDigest(len(data), hashlib.sha256(data).hexdigest())
 
 
 def _tell_nobody(_done: int, _total: int) -> None:

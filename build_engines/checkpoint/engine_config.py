@@ -1,31 +1,12 @@
-"""The config.json of an engine, and as much of a checkpoint's as an engine is built by.
-
-Other fields are not looked at: TensorRT-LLM adds its own. `trtllm_config` reads a checkpoint's in
-full.
-"""
+"""The config.json of an engine: the checkpoint's it was built from, and how it was built."""
 
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from build_engines.checkpoint.trtllm_config import CONFIG_NAME
-from catalog import Shape, field_problems
-from catalog.schema import Architecture, Quantization
-
-TENSORRT_LLM_ARCHITECTURES: dict[Architecture, str] = {
-    "LlamaForCausalLM": "LlamaForCausalLM",
-    "MistralForCausalLM": "MistralForCausalLM",
-    "StableLmForCausalLM": "GPTForCausalLM",
-}
-"""TensorRT-LLM's class for each architecture of the catalog."""
-QUANT_ALGORITHMS: dict[Quantization, str | None] = {
-    "none": None,
-    "int8": "W8A16",
-    "int4": "W4A16",
-    "fp8": "FP8",
-}
-"""TensorRT-LLM's name for each quantization of the catalog."""
+from build_engines.checkpoint.forms import CONFIG_NAME
+from build_engines.checkpoint.trtllm_config import PretrainedConfig
+from catalog import field_problems
 
 
 class EngineError(ValueError):
@@ -34,55 +15,6 @@ class EngineError(ValueError):
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-Config = TypeVar("Config", bound=_Part)
-
-
-class RankMapping(_Part):
-    """How the model is spread over ranks."""
-
-    world_size: PositiveInt = 1
-    tp_size: PositiveInt = 1
-
-
-class QuantizationConfig(_Part):
-    """How weights are quantized."""
-
-    quant_algo: str | None = None
-
-
-class PretrainedConfig(_Part):
-    """A checkpoint's config.json, and the `pretrained_config` of the engine made from it."""
-
-    architecture: str
-    dtype: str
-    hidden_size: PositiveInt
-    num_hidden_layers: PositiveInt
-    num_attention_heads: PositiveInt
-    num_key_value_heads: PositiveInt
-    head_size: PositiveInt
-    intermediate_size: PositiveInt
-    vocab_size: PositiveInt
-    max_position_embeddings: PositiveInt
-    rotary_base: float = 10000.0
-    mapping: RankMapping = RankMapping()
-    quantization: QuantizationConfig = QuantizationConfig()
-
-    def resize(self, shape: Shape) -> Shape:
-        """Return a shape with these dimensions; rotary factor and window are kept."""
-        return shape.model_copy(
-            update={
-                "hidden_size": self.hidden_size,
-                "num_hidden_layers": self.num_hidden_layers,
-                "num_attention_heads": self.num_attention_heads,
-                "num_key_value_heads": self.num_key_value_heads,
-                "head_dim": self.head_size,
-                "intermediate_size": self.intermediate_size,
-                "vocab_size": self.vocab_size,
-                "max_position_embeddings": self.max_position_embeddings,
-            }
-        )
 
 
 class PluginConfig(_Part):
@@ -112,29 +44,20 @@ class EngineConfig(_Part):
     build_config: BuildConfig
 
 
-def read_checkpoint(directory: Path) -> PretrainedConfig:
-    """Read a TensorRT-LLM checkpoint's config.json.
-
-    Raises:
-        EngineError: there is none, or it lacks a field.
-    """
-    return _read(directory, PretrainedConfig, "a TensorRT-LLM checkpoint")
-
-
 def read_engine(directory: Path) -> EngineConfig:
     """Read an engine's config.json.
 
     Raises:
         EngineError: there is none, or it lacks a field.
     """
-    return _read(directory, EngineConfig, "a TensorRT-LLM engine")
-
-
-def _read(directory: Path, kind: type[Config], what: str) -> Config:
     path = directory / CONFIG_NAME
     try:
-        return kind.model_validate_json(path.read_bytes())
+        return EngineConfig.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise EngineError(f"{directory}: not {what}: {error.strerror}: {CONFIG_NAME}") from error
+        raise EngineError(
+            f"{directory}: not a TensorRT-LLM engine: {error.strerror}: {CONFIG_NAME}"
+        ) from error
     except ValidationError as error:
-        raise EngineError(f"{path}: not that of {what}: {field_problems(error)}") from error
+        raise EngineError(
+            f"{path}: not that of a TensorRT-LLM engine: {field_problems(error)}"
+        ) from error

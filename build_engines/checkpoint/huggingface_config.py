@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from build_engines.checkpoint.forms import other_content, other_form
 from catalog import field_problems
 
 DEFAULT_THETA = 10000.0
@@ -54,7 +55,6 @@ class HuggingFaceConfig(BaseModel):
     use_qkv_bias: Literal[False] = False
     qk_layernorm: Literal[False] = False
     use_parallel_residual: Literal[False] = False
-    quantization_config: None = None
 
     @property
     def architecture(self) -> str:
@@ -111,12 +111,19 @@ def read_huggingface_config(checkpoint: Path) -> HuggingFaceConfig:
     """Read config.json of a Hugging Face checkpoint directory.
 
     Raises:
-        CheckpointError: there is none, it is malformed, or it describes a variant that cannot be
-            converted (biases, quantized weights, a parallel residual).
+        CheckpointError: there is none, it is malformed, or it describes what cannot be converted:
+            another form of checkpoint, quantized weights, biases, a parallel residual.
     """
     path = checkpoint / "config.json"
+    if what := other_form(checkpoint):
+        raise CheckpointError(f"{checkpoint}: {what}")
     try:
-        return HuggingFaceConfig.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(content, dict) and (what := other_content(content)):
+            raise CheckpointError(f"{checkpoint}: {what}")
+        return HuggingFaceConfig.model_validate(content)
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(
             f"{path}: {error.strerror}; give the directory of a Hugging Face checkpoint"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from build_engines.checkpoint.safetensors_file import DTYPES
 from build_engines.checkpoint.split import Rank, Shape, Share
-from build_engines.checkpoint.trtllm_config import GptConfig, LlamaConfig
+from build_engines.checkpoint.trtllm_config import TrtllmConfig
 from build_engines.checkpoint.weights import (
     LAYER_PREFIX,
     SOURCE_LAYER_PREFIX,
@@ -63,7 +63,7 @@ class Layout:
 
 
 def plan_layout(
-    config: LlamaConfig | GptConfig,
+    config: TrtllmConfig,
     rotary_lanes: tuple[range, ...] | None = None,
     tie_word_embeddings: bool = False,
 ) -> Layout:

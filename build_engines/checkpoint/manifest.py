@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import os
 import re
+from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -57,6 +59,9 @@ class Conversion(_Table):
     dtype: str
     quantization: str
     use_parallel_embedding: bool
+    kv_cache_dtype: str = "auto"
+    calibration: str | None = None
+    """SHA-256 of the text that quantized weights were calibrated on."""
 
 
 class Manifest(_Table):
@@ -67,6 +72,17 @@ class Manifest(_Table):
     conversion: Conversion
     files: dict[str, FileDigest]
     """Every file of the directory but this one."""
+
+    @classmethod
+    def of(cls, source: Source, conversion: Conversion, directory: Path) -> Self:
+        """Describe a finished directory; every file of it is read and hashed.
+
+        Raises:
+            OSError: a file cannot be read.
+        """
+        files = {path.name: digest(path) for path in sorted(directory.iterdir()) if path.is_file()}
+        own = version("aeolus")
+        return cls(aeolus_version=own, source=source, conversion=conversion, files=files)
 
     @classmethod
     def read(cls, directory: Path) -> Self:
@@ -83,9 +99,13 @@ class Manifest(_Table):
         except ValidationError as error:
             raise ManifestError(f"{path}: no manifest of a conversion: {error}") from error
 
-    def to_json(self) -> str:
-        """The text of manifest.json."""
-        return json.dumps(self.model_dump(), indent=2) + "\n"
+    def write(self, directory: Path) -> None:
+        """Write manifest.json into a directory that has none, down to the disk.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        write_text(directory / MANIFEST_NAME, json.dumps(self.model_dump(), indent=2) + "\n")
 
 
 def describe_source(checkpoint: Path, files: list[Path]) -> Source:
@@ -116,6 +136,20 @@ def _snapshot_of(checkpoint: Path) -> Snapshot | None:
         if kind == "models":
             return Snapshot(repository="/".join(repository), revision=directory.name)
     return None
+
+
+def write_text(path: Path, text: str) -> FileDigest:
+    """Write a new file down to the disk.
+
+    Raises:
+        OSError: it exists, or cannot be written.
+    """
+    data = text.encode()
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    return FileDigest(len(data), hashlib.sha256(data).hexdigest())
 
 
 def digest(path: Path) -> FileDigest:

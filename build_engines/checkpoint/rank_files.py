@@ -42,7 +42,7 @@ def write_rank_files(
         The digests by file name.
 
     Raises:
-        CheckpointError: a value does not fit float16.
+        CheckpointError: a value is no number, infinite, or does not fit `dtype`.
         OSError: a file cannot be written.
     """
     done, total = 0, layout.nbytes(dtype)
@@ -87,9 +87,30 @@ def _runs(source: NDArray[Any], region: Region) -> Iterator[NDArray[Any]]:
 def _cast(rows: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:
     with np.errstate(over="ignore"):
         cast = rows.astype(dtype, copy=False)
-    if dtype == np.float16 and rows.dtype != dtype and not np.isfinite(cast).all():
+    if not is_finite(cast):
+        require_finite(rows, name)
         raise CheckpointError(
-            f"{name}: holds values beyond float16's largest, 65504, or no numbers; "
-            "convert to bfloat16"
+            f"{name}: holds values beyond the largest of {dtype}; convert to bfloat16"
         )
     return cast
+
+
+def require_finite(rows: NDArray[Any], name: str) -> None:
+    """Refuse infinite values and NaN in (a part of) a tensor.
+
+    Raises:
+        CheckpointError: there are such; the text names the tensor.
+    """
+    if not is_finite(rows):
+        raise CheckpointError(
+            f"{name}: holds values that are not numbers (NaN) or infinite; the checkpoint is "
+            "damaged: fetch it again, or take another revision"
+        )
+
+
+def is_finite(rows: NDArray[Any]) -> bool:
+    """Whether no value is infinite or NaN: without their signs the bits of both are the highest."""
+    bits = rows.view(np.dtype(f"u{rows.dtype.itemsize}"))
+    infinity = np.array(np.inf, rows.dtype).view(bits.dtype)
+    magnitudes = bits & (bits.dtype.type(-1 % 2 ** (8 * bits.dtype.itemsize)) >> 1)
+    return bool(magnitudes.max() < infinity)

@@ -4,19 +4,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from build_engines.checkpoint.engine_config import QUANT_ALGORITHMS, TENSORRT_LLM_ARCHITECTURES
 from build_engines.checkpoint.huggingface_config import CheckpointError, HuggingFaceConfig
+from build_engines.checkpoint.quantization import QUANT_ALGORITHMS
 from build_engines.checkpoint.rotary import express_partial_rotary, llama3_scaling
 from build_engines.checkpoint.trtllm_config import (
-    GptConfig,
-    LlamaConfig,
+    TENSORRT_LLM_ARCHITECTURES,
+    TrtllmConfig,
     TrtllmConfigError,
     parse_trtllm_config,
 )
 from catalog.schema import Architecture
 
 CONVERTIBLE_QUANTIZATIONS: dict[str, str | None] = {
-    name: algorithm for name, algorithm in QUANT_ALGORITHMS.items() if name != "fp8"
+    name: algorithm
+    for name, algorithm in QUANT_ALGORITHMS.items()
+    if name not in ("fp8", "int4_awq")
 }
 """Those that trtllm-build carries out itself, from plain weights."""
 
@@ -25,7 +27,7 @@ CONVERTIBLE_QUANTIZATIONS: dict[str, str | None] = {
 class Translation:
     """The config of the checkpoint to write, and what its weights need beyond it."""
 
-    config: LlamaConfig | GptConfig
+    config: TrtllmConfig
     rotary_lanes: tuple[range, ...] | None
     """The order in which the lanes of a query or key head are stored; None keeps it."""
 
@@ -52,8 +54,8 @@ def translate(
     if quantization not in CONVERTIBLE_QUANTIZATIONS:
         raise CheckpointError(
             f"a {source.architecture} cannot be converted with quantization '{quantization}', but "
-            f"with {', '.join(CONVERTIBLE_QUANTIZATIONS)}; fp8 needs the calibration of NVIDIA's "
-            "ModelOpt, which knows Llama and Mistral but not StableLM"
+            f"with {', '.join(CONVERTIBLE_QUANTIZATIONS)}; the others need the calibration of "
+            "NVIDIA's ModelOpt, which knows Llama and Mistral but not StableLM"
         )
     fields, rotary_lanes = _ARCHITECTURES[source.architecture](source)
     common = {

@@ -1,6 +1,7 @@
-"""The config.json of a TensorRT-LLM checkpoint directory.
+"""The config.json of a TensorRT-LLM checkpoint: the one reader of what NVIDIA and we write.
 
-Fields and defaults as of TensorRT-LLM 1.2 (NVIDIA/TensorRT-LLM,
+NVIDIA's writers are ModelOpt, alone or through TensorRT-LLM, and trtllm-build, which copies it into
+the engine's. Fields and defaults as of TensorRT-LLM 1.2 (NVIDIA/TensorRT-LLM,
 tensorrt_llm/models/modeling_utils.py, models/llama/config.py, models/gpt/config.py). A field that
 is required here although TensorRT-LLM has a default is one whose default is wrong for every model
 served: learned positions, an ungated MLP, biases.
@@ -8,7 +9,7 @@ served: learned positions, an ungated MLP, biases.
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -21,10 +22,18 @@ from pydantic import (
     model_validator,
 )
 
+from build_engines.checkpoint.forms import CONFIG_NAME
+from build_engines.checkpoint.quantization import ClosedTable, Quantization
 from build_engines.checkpoint.rotary import WIDTH_MULTIPLE
-from catalog import field_problems
+from catalog import Shape, field_problems
+from catalog.schema import Architecture
 
-CONFIG_NAME = "config.json"
+TENSORRT_LLM_ARCHITECTURES: dict[Architecture, str] = {
+    "LlamaForCausalLM": "LlamaForCausalLM",
+    "MistralForCausalLM": "MistralForCausalLM",
+    "StableLmForCausalLM": "GPTForCausalLM",
+}
+"""TensorRT-LLM's class for each architecture of the catalog."""
 
 Dtype = Literal["float16", "bfloat16", "float32"]
 
@@ -35,20 +44,7 @@ class TrtllmConfigError(ValueError):
     """A TensorRT-LLM config.json is wrong; the text names the fields."""
 
 
-class _ClosedTable(BaseModel):
-    """A block whose unknown keys are a TypeError in TensorRT-LLM; known ones may be unused here."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-    unused_keys: ClassVar[frozenset[str]]
-
-    @model_validator(mode="after")
-    def _keys_are_known(self) -> Self:
-        if unknown := set(self.model_extra or ()) - self.unused_keys:
-            raise ValueError(f"unknown keys, which TensorRT-LLM refuses: {sorted(unknown)}")
-        return self
-
-
-class Mapping(_ClosedTable):
+class Mapping(ClosedTable):
     """How the ranks share the model (NVIDIA/TensorRT-LLM, tensorrt_llm/mapping.py)."""
 
     unused_keys = frozenset(
@@ -56,41 +52,30 @@ class Mapping(_ClosedTable):
         | {"attn_cp_size", "enable_attention_dp", "enable_lm_head_tp_in_adp"}
     )
 
-    world_size: PositiveInt
-    tp_size: PositiveInt
-    pp_size: Literal[1] = 1
-    cp_size: Literal[1] = 1
+    world_size: PositiveInt = 1
+    tp_size: PositiveInt = 1
+    pp_size: PositiveInt = 1
+    cp_size: PositiveInt = 1
     gpus_per_node: PositiveInt = 8
 
-    @model_validator(mode="after")
-    def _ranks_are_complete(self) -> Self:
-        if self.world_size != self.tp_size:
-            raise ValueError(f"world_size {self.world_size} is not tp_size {self.tp_size}")
-        return self
+
+class Producer(BaseModel):
+    """The tool that wrote the checkpoint, where it says so."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    version: str
 
 
-class Quantization(_ClosedTable):
-    """Form of the weights and the KV cache.
+class PretrainedConfig(BaseModel):
+    """What any checkpoint's config.json has, and so that of any engine."""
 
-    trtllm-build quantizes plain weights itself for W8A16 and W4A16; FP8 weights and the scales of
-    a quantized cache are in the checkpoint.
-    """
-
-    unused_keys = frozenset(
-        {"group_size", "smoothquant_val", "clamp_val", "use_meta_recipe", "has_zero_point"}
-        | {"pre_quant_scale", "exclude_modules", "mamba_ssm_cache_dtype"}
-    )
-
-    quant_algo: Literal["W8A16", "W4A16", "FP8"] | None = None
-    kv_cache_quant_algo: Literal["FP8", "INT8"] | None = None
-
-
-class _CommonConfig(BaseModel):
     # Any other key is kept as an attribute by TensorRT-LLM.
     model_config = ConfigDict(extra="allow", frozen=True)
 
+    architecture: str
     dtype: Dtype
-    logits_dtype: Literal["float16", "float32"] = "float32"
     vocab_size: PositiveInt
     hidden_size: PositiveInt
     num_hidden_layers: PositiveInt
@@ -98,25 +83,60 @@ class _CommonConfig(BaseModel):
     num_key_value_heads: PositiveInt
     head_size: PositiveInt
     intermediate_size: PositiveInt
-    norm_epsilon: PositiveFloat
     max_position_embeddings: PositiveInt
-    position_embedding_type: Literal["rope_gpt_neox"]
-    qk_layernorm: Literal[False] = False
-    use_parallel_embedding: bool = False
-    embedding_sharding_dim: Literal[0] = 0
-    mapping: Mapping
+    mapping: Mapping = Mapping()
     quantization: Quantization = Quantization()
-    rotary_base: PositiveFloat
-    rotary_scaling: dict[str, int | float | str] | None
+    producer: Annotated[Producer | None, Field(exclude=True)] = None
 
     @property
     def safetensors_dtype(self) -> str:
         """The type of the weights as safetensors names it."""
         return _SAFETENSORS_DTYPES[self.dtype]
 
+    @property
+    def unknown_keys(self) -> list[str]:
+        """Keys that TensorRT-LLM refuses, by block."""
+        blocks = {"mapping": self.mapping, "quantization": self.quantization}
+        return [f"{name}.{key}" for name, block in blocks.items() for key in block.unknown_keys]
+
+    def resize(self, shape: Shape) -> Shape:
+        """Return a shape with these dimensions; the sliding window, which is not here, is kept."""
+        return shape.model_copy(
+            update={
+                "hidden_size": self.hidden_size,
+                "num_hidden_layers": self.num_hidden_layers,
+                "num_attention_heads": self.num_attention_heads,
+                "num_key_value_heads": self.num_key_value_heads,
+                "head_dim": self.head_size,
+                "intermediate_size": self.intermediate_size,
+                "vocab_size": self.vocab_size,
+                "max_position_embeddings": self.max_position_embeddings,
+            }
+        )
+
+
+class _DecoderConfig(PretrainedConfig):
+    """A decoder with rotary positions, as the models served are."""
+
+    logits_dtype: Literal["float16", "float32"] = "float32"
+    norm_epsilon: PositiveFloat
+    position_embedding_type: Literal["rope_gpt_neox"]
+    qk_layernorm: Literal[False] = False
+    use_parallel_embedding: bool = False
+    embedding_sharding_dim: Literal[0] = 0
+    rotary_base: PositiveFloat
+    rotary_scaling: dict[str, int | float | str] | None = None
+    # ModelOpt's own word, which TensorRT-LLM does not read.
+    lm_head_bias: Annotated[Literal[False], Field(exclude=True)] = False
+
     @model_validator(mode="after")
-    def _splits_evenly(self) -> Self:
+    def _is_split_over_tensor_parallel_ranks(self) -> Self:
         tp = self.mapping.tp_size
+        if self.mapping.world_size != tp:
+            raise ValueError(
+                f"world_size {self.mapping.world_size} is not tp_size {tp}; only tensor parallel "
+                "checkpoints can be read"
+            )
         for field in ("num_attention_heads", "intermediate_size"):
             if getattr(self, field) % tp:
                 raise ValueError(f"tp_size {tp} does not divide {field} {getattr(self, field)}")
@@ -127,8 +147,13 @@ class _CommonConfig(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _quantization_is_known(self) -> Self:
+        self.quantization.require_known()
+        return self
 
-class LlamaConfig(_CommonConfig):
+
+class LlamaConfig(_DecoderConfig):
     """For LLaMAForCausalLM, which is Mistral's class too."""
 
     architecture: Literal["LlamaForCausalLM", "MistralForCausalLM"]
@@ -136,11 +161,14 @@ class LlamaConfig(_CommonConfig):
     attn_bias: Literal[False] = False
     mlp_bias: Literal[False] = False
     residual_mlp: Literal[False] = False
+    # ModelOpt's words for the two above and for what the class always does.
+    bias: Annotated[Literal[False], Field(exclude=True)] = False
+    rotary_pct: Annotated[float, Field(ge=1, le=1, exclude=True)] = 1.0
     disable_weight_only_quant_plugin: bool = False
     remove_duplicated_kv_heads: Literal[False] = False
 
 
-class GptConfig(_CommonConfig):
+class GptConfig(_DecoderConfig):
     """For GPTForCausalLM with a gated MLP, layer norms with bias, and rotary positions."""
 
     architecture: Literal["GPTForCausalLM"]
@@ -165,12 +193,14 @@ class GptConfig(_CommonConfig):
         return self
 
 
-TrtllmConfig = Annotated[LlamaConfig | GptConfig, Field(discriminator="architecture")]
+TrtllmConfig = LlamaConfig | GptConfig
 
-_ADAPTER: TypeAdapter[LlamaConfig | GptConfig] = TypeAdapter(TrtllmConfig)
+_ADAPTER: TypeAdapter[TrtllmConfig] = TypeAdapter(
+    Annotated[TrtllmConfig, Field(discriminator="architecture")]
+)
 
 
-def parse_trtllm_config(content: dict[str, Any]) -> LlamaConfig | GptConfig:
+def parse_trtllm_config(content: dict[str, Any]) -> TrtllmConfig:
     """Check the fields of a config.json.
 
     Raises:
@@ -183,7 +213,7 @@ def parse_trtllm_config(content: dict[str, Any]) -> LlamaConfig | GptConfig:
         raise TrtllmConfigError(field_problems(error, skipped=1)) from error
 
 
-def read_trtllm_config(directory: Path) -> LlamaConfig | GptConfig:
+def read_trtllm_config(directory: Path) -> TrtllmConfig:
     """Read config.json of a TensorRT-LLM checkpoint directory.
 
     Raises:

@@ -2,20 +2,22 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, computed_field
 
 from build_engines.plan import memory
 from build_engines.plan.gpus import GIB, GPUS
-from catalog import EnginePlan, ModelEntry
-from catalog.schema import EngineDtype, GpuName, Quantization
+from catalog import EnginePlan, ModelEntry, Shape
+from catalog.schema import CALIBRATED, EngineDtype, GpuName, KVCacheDtype, Quantization
 
 TYPICAL_REQUEST_TOKENS = 1000
 """Prompt and reply of the request that concurrency is counted in."""
 MAX_SUGGESTIONS = 6
 MIN_CONTEXT = 2
 TP_SIZES = (1, 2, 4, 8)
+AWQ_GROUP_SIZE = 128
+AWQ_VOCABULARY_MULTIPLE = 64
 
 
 class PlanError(ValueError):
@@ -79,6 +81,7 @@ def choose_engine(
     quantization: Quantization | None = None,
     dtype: EngineDtype | None = None,
     context: int | None = None,
+    kv_cache_dtype: KVCacheDtype | None = None,
 ) -> EnginePlan:
     """Return the catalog's plan for this hardware, else its default plan with these changes.
 
@@ -89,24 +92,36 @@ def choose_engine(
         quantization: instead of the default plan's.
         dtype: of what is not quantized, instead of the plan's.
         context: most tokens of prompt and reply together, instead of the plan's.
+        kv_cache_dtype: instead of the plan's.
 
     Raises:
-        PlanError: `context` leaves no room for a prompt and a new token.
+        PlanError: `context` leaves no room for a prompt and a new token, or an FP8 KV cache goes
+            with weights that are not calibrated.
     """
-    wanted = {
+    wanted: dict[str, Any] = {
         "gpu": gpu or model.engine.gpu,
         "tp_size": tp_size or model.engine.tp_size,
         "quantization": quantization or model.engine.quantization,
     }
     known = (plan for plan in model.engine_plans if plan.model_dump(include=set(wanted)) == wanted)
-    plan = next(known, model.engine.model_copy(update=wanted))
+    usual = {"kv_cache_dtype": usual_kv_cache_dtype(wanted["quantization"])}
+    plan = next(known, model.engine.model_copy(update=wanted | usual))
+    if kv_cache_dtype == "fp8" and plan.quantization not in CALIBRATED:
+        raise PlanError(f"an FP8 KV cache comes with weights in {' or '.join(CALIBRATED)} only")
+    if kv_cache_dtype is not None:
+        plan = plan.model_copy(update={"kv_cache_dtype": kv_cache_dtype})
     if dtype is not None:
         plan = plan.model_copy(update={"dtype": dtype})
     if context is None:
         return plan
     if context < MIN_CONTEXT:
         raise PlanError(f"a context of {context} tokens holds no prompt and reply")
-    return plan.model_copy(update={"max_seq_len": context, "max_input_len": context - 1})
+    return plan.model_copy(update={"max_seq_len": context})
+
+
+def usual_kv_cache_dtype(quantization: str) -> KVCacheDtype:
+    """Return what goes with weights of this kind unless a plan says otherwise."""
+    return "fp8" if quantization == "fp8" else "auto"
 
 
 def measure(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
@@ -116,9 +131,9 @@ def measure(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
     parameters = memory.rank_parameters(shape, model.architecture, tp_size)
     weights = memory.weight_bytes(parameters, engine.quantization)
     activations = memory.activation_bytes(shape, engine)
-    per_token = memory.kv_bytes_per_token(shape, tp_size, engine.quantization)
+    per_token = memory.kv_bytes_per_token(shape, tp_size, engine.kv_cache_dtype)
     # Weight-only quantization happens inside trtllm-build; its checkpoint is 16-bit.
-    rank_checkpoint = weights if engine.quantization == "fp8" else 2 * parameters.total
+    rank_checkpoint = weights if engine.quantization in CALIBRATED else 2 * parameters.total
     return CapacityPlan(
         model=model.name,
         engine=engine,
@@ -166,8 +181,12 @@ def _objection(model: ModelEntry, engine: EnginePlan) -> str | None:
         )
     if engine.quantization == "fp8" and not GPUS[engine.gpu].fp8:
         return f"an {engine.gpu} does not compute in FP8"
-    if engine.quantization == "fp8" and model.architecture == "StableLmForCausalLM":
-        return f"NVIDIA ModelOpt cannot export a {model.architecture} in FP8"
+    if engine.quantization in CALIBRATED and model.architecture == "StableLmForCausalLM":
+        return f"NVIDIA ModelOpt cannot export a {model.architecture} in {engine.quantization}"
+    if engine.quantization == "int4_awq" and (reason := _awq_objection(shape, tp_size)):
+        return reason
+    if engine.kv_cache_dtype == "fp8" and not GPUS[engine.gpu].fp8:
+        return f"an {engine.gpu} has no FP8 for the KV cache"
     plan = measure(model, engine)
     if plan.kv_tokens < engine.max_seq_len:
         fixed = plan.rank_weight_bytes + plan.rank_activation_bytes + plan.reserved_bytes
@@ -176,6 +195,26 @@ def _objection(model: ModelEntry, engine: EnginePlan) -> str | None:
             f"activations and buffers in {plan.usable_bytes / GIB:.1f} GiB a GPU leave a "
             f"KV cache of {plan.kv_tokens:,} tokens, less than one request of "
             f"{engine.max_seq_len:,}"
+        )
+    return None
+
+
+def _awq_objection(shape: Shape, tp_size: int) -> str | None:
+    """What ModelOpt does not split, or would change: it pads a vocabulary to a multiple of 64.
+
+    The padding's logits are 0, and a sampler may well draw what has a logit of 0.
+    """
+    for name, size in (
+        ("hidden_size", shape.hidden_size),
+        ("attention heads of a GPU", shape.num_attention_heads * shape.head_dim // tp_size),
+        ("intermediate_size of a GPU", shape.intermediate_size // tp_size),
+    ):
+        if size % AWQ_GROUP_SIZE:
+            return f"int4_awq scales {AWQ_GROUP_SIZE} inputs at a time, and {name} are {size}"
+    if shape.vocab_size % AWQ_VOCABULARY_MULTIPLE:
+        return (
+            f"int4_awq needs a vocabulary of a multiple of {AWQ_VOCABULARY_MULTIPLE}, not "
+            f"{shape.vocab_size}"
         )
     return None
 
@@ -194,7 +233,8 @@ def _working_neighbours(model: ModelEntry, engine: EnginePlan) -> Iterator[tuple
     choices = product(get_args(Quantization), GPUS, TP_SIZES)
     for quantization, gpu, tp_size in choices:
         change = {"quantization": quantization, "gpu": gpu, "tp_size": tp_size}
-        neighbour = engine.model_copy(update=change)
+        kv_cache_dtype = usual_kv_cache_dtype(quantization)
+        neighbour = engine.model_copy(update={**change, "kv_cache_dtype": kv_cache_dtype})
         if _objection(model, neighbour) is None:
             changes = sum(getattr(engine, name) != value for name, value in change.items())
             yield changes, neighbour
@@ -202,7 +242,10 @@ def _working_neighbours(model: ModelEntry, engine: EnginePlan) -> Iterator[tuple
 
 def describe(engine: EnginePlan) -> str:
     """Name an engine's hardware and precision in the words of the command line."""
-    return f"{engine.tp_size} x {engine.gpu} {precision(engine)}"
+    cache = engine.kv_cache_dtype
+    unusual = cache != usual_kv_cache_dtype(engine.quantization)
+    suffix = f" with {cache} KV cache" if unusual else ""
+    return f"{engine.tp_size} x {engine.gpu} {precision(engine)}{suffix}"
 
 
 def precision(engine: EnginePlan) -> str:

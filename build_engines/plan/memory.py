@@ -10,9 +10,9 @@ from math import ceil
 
 from build_engines.plan.gpus import GIB
 from catalog import EnginePlan, Shape
-from catalog.schema import Architecture, Quantization
+from catalog.schema import Architecture, KVCacheDtype, Quantization
 
-LINEAR_BITS: dict[Quantization, int] = {"none": 16, "int8": 8, "int4": 4, "fp8": 8}
+LINEAR_BITS: dict[Quantization, int] = {"none": 16, "int8": 8, "int4": 4, "fp8": 8, "int4_awq": 4}
 """Bits of a linear layer's weight; embedding, head and norms keep 16."""
 KV_CACHE_FRACTION = 0.9
 """Share of the memory left after loading that becomes KV cache; TensorRT-LLM's own default."""
@@ -70,9 +70,9 @@ def weight_bytes(parameters: RankParameters, quantization: Quantization) -> int:
     return parameters.linear * LINEAR_BITS[quantization] // 8 + parameters.other * 2
 
 
-def kv_bytes_per_token(shape: Shape, tp_size: int, quantization: Quantization) -> int:
+def kv_bytes_per_token(shape: Shape, tp_size: int, kv_cache_dtype: KVCacheDtype) -> int:
     """Keys and values of one token on one rank: 2 x layers x KV heads x head size x element."""
-    element = 1 if quantization == "fp8" else 2
+    element = 1 if kv_cache_dtype == "fp8" else 2
     heads = kv_heads_per_rank(shape, tp_size)
     return 2 * shape.num_hidden_layers * heads * shape.head_dim * element
 

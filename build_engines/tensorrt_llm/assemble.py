@@ -12,7 +12,7 @@ from build_engines.tensorrt_llm.engine_checks import check_engine
 from build_engines.tensorrt_llm.step import (
     EngineFiles,
     cpp_step,
-    drop_undeclared,
+    drop_undeclared_tensors,
     executor_step,
 )
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
@@ -151,7 +151,7 @@ def _write_cpp(path: Path, files: EngineFiles, engine: EngineConfig, model: Mode
     # The C++ backend wants the version's directory and nothing in it.
     (path / "tensorrt_llm" / "1" / "model.py").unlink()
     ensemble = repository.read("ensemble")
-    drop_undeclared(ensemble)
+    drop_undeclared_tensors(ensemble)
     repository.write("ensemble", ensemble)
     _set_tokenizer_steps(repository, files, limits, f"tensorrtllm-{TENSORRT_LLM_VERSION}")
 

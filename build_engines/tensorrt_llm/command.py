@@ -2,13 +2,10 @@
 
 from pathlib import Path
 
-from build_engines.checkpoint.engine_config import TENSORRT_LLM_ARCHITECTURES
+from build_engines.checkpoint.trtllm_config import TENSORRT_LLM_ARCHITECTURES
 from catalog import EnginePlan, ModelEntry
 
 TRTLLM_BUILD = "trtllm-build"
-MODELOPT_EXPORT = Path("/app/examples/quantization/quantize.py")
-"""ModelOpt's export script, where the tritonserver container of TensorRT-LLM has it."""
-CALIBRATION_SAMPLES = 512
 # trtllm-build turns reduce_fusion off for every other class (NVIDIA/TensorRT-LLM,
 # tensorrt_llm/commands/build.py); of this list only the first is one of ours.
 REDUCE_FUSION_ARCHITECTURES = {"LlamaForCausalLM"}
@@ -56,7 +53,8 @@ def trtllm_build_command(
 def _precision_flags(plan: EnginePlan) -> dict[str, str]:
     if plan.quantization == "fp8":
         # TensorRT's own FP8 matrix multiplications are faster than the plugin's.
-        return {"gemm_plugin": "disable", "use_fp8_context_fmha": "enable"}
+        context = "enable" if plan.kv_cache_dtype == "fp8" else "disable"
+        return {"gemm_plugin": "disable", "use_fp8_context_fmha": context}
     if plan.quantization == "none":
         return {"gemm_plugin": "auto"}
     # The fused MLP knows 16-bit and FP8 weights only.
@@ -71,26 +69,3 @@ def _reduction_flags(model: ModelEntry, plan: EnginePlan) -> dict[str, str]:
     if plan.quantization == "fp8":
         return {"reduce_fusion": "enable", "user_buffer": "enable"}
     return {"reduce_fusion": "enable"}
-
-
-def modelopt_export_command(
-    plan: EnginePlan, source: Path, output: Path, script: Path = MODELOPT_EXPORT
-) -> list[str]:
-    """Compose the call that exports a Hugging Face checkpoint as a calibrated FP8 checkpoint.
-
-    Flags: NVIDIA/TensorRT-LLM, examples/quantization/quantize.py.
-    """
-    flags = {
-        "model_dir": str(source),
-        "output_dir": str(output),
-        "dtype": plan.dtype,
-        "qformat": "fp8",
-        "kv_cache_dtype": "fp8",
-        "calib_size": str(CALIBRATION_SAMPLES),
-        "tp_size": str(plan.tp_size),
-    }
-    return [
-        "python3",
-        str(script),
-        *(part for name, value in flags.items() for part in (f"--{name}", value)),
-    ]

@@ -5,28 +5,35 @@ from pathlib import Path
 from typing import TypeVar
 
 from build_engines.checkpoint.engine_config import (
-    QUANT_ALGORITHMS,
-    TENSORRT_LLM_ARCHITECTURES,
     BuildConfig,
     EngineConfig,
     EngineError,
-    PretrainedConfig,
-    read_checkpoint,
     read_engine,
+)
+from build_engines.checkpoint.quantization import CACHE_ALGORITHMS, QUANT_ALGORITHMS
+from build_engines.checkpoint.trtllm_config import (
+    TENSORRT_LLM_ARCHITECTURES,
+    PretrainedConfig,
+    TrtllmConfig,
+    TrtllmConfigError,
+    read_trtllm_config,
 )
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
 
-Config = TypeVar("Config", PretrainedConfig, EngineConfig)
+Config = TypeVar("Config", TrtllmConfig, EngineConfig)
 
 
-def check_checkpoint(directory: Path, model: ModelEntry, plan: EnginePlan) -> PretrainedConfig:
+def check_checkpoint(directory: Path, model: ModelEntry, plan: EnginePlan) -> TrtllmConfig:
     """Read a checkpoint that an engine is to be built from.
 
     Raises:
-        EngineError: it is of another architecture, precision or number of ranks than planned, or
-            a rank's file is missing.
+        EngineError: it is no checkpoint, of another architecture, precision or number of ranks
+            than planned, or a rank's file is missing.
     """
-    checkpoint = read_checkpoint(directory)
+    try:
+        checkpoint = read_trtllm_config(directory)
+    except TrtllmConfigError as error:
+        raise EngineError(f"{directory}: not a TensorRT-LLM checkpoint: {error}") from error
     mismatches = [
         *_pretrained_mismatches(checkpoint, model, plan),
         *_missing_files(directory, "rank{}.safetensors", plan.tp_size),
@@ -61,6 +68,8 @@ def _pretrained_mismatches(
     yield from _mismatch("world_size", pretrained.mapping.world_size, plan.tp_size)
     algorithm = QUANT_ALGORITHMS[plan.quantization]
     yield from _mismatch("quantization", pretrained.quantization.quant_algo, algorithm)
+    cache = CACHE_ALGORITHMS[plan.kv_cache_dtype]
+    yield from _mismatch("KV cache", pretrained.quantization.kv_cache_quant_algo, cache)
 
 
 def _build_mismatches(build: BuildConfig, plan: EnginePlan) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The `tensorrt_llm` step of the ensemble, configured for TensorRT-LLM."""
 
-from collections.abc import Collection, MutableMapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,11 @@ from typing import Any
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from aeolus_contract.parameters import EngineName, engine_parameters
-from aeolus_contract.steps import ENGINE_INPUTS_OF_OTHER_CLIENTS, LOG_PROBS_OF_OTHERS
+from aeolus_contract.steps import (
+    ENGINE_INPUTS_OF_OTHER_CLIENTS,
+    OUR_ENGINE_INPUTS,
+    OUR_ENGINE_OUTPUTS,
+)
 from build_engines.checkpoint.engine_config import BuildConfig
 from build_engines.plan.memory import KV_CACHE_FRACTION
 
@@ -19,10 +23,9 @@ EXECUTOR = "executor"
 UNDECLARED_INPUTS = (
     *(engine.tensor for row, engine in engine_parameters() if ENGINE_NAME in row.fixed),
     *ENGINE_INPUTS_OF_OTHER_CLIENTS,
+    *OUR_ENGINE_INPUTS,
 )
-"""Inputs that the 1.2.1 backend gets wrong; what is not declared cannot be sent."""
-UNDECLARED_OUTPUTS = tuple(each.name for each in LOG_PROBS_OF_OTHERS)
-"""Outputs that it does not have."""
+"""Inputs that the 1.2.1 backend gets wrong or does not know; undeclared ones cannot be sent."""
 QUEUE_PARAMETER = "max_queue_size"
 CANCELLATION_PARAMETER = "cancellation_check_period_ms"
 ROUND_PARAMETER = "response_round_ms"
@@ -75,7 +78,7 @@ def cpp_step(
     config.CopyFrom(committed)
     config.backend = BACKEND
     _remove(config.input, UNDECLARED_INPUTS)
-    _remove(config.output, UNDECLARED_OUTPUTS)
+    _remove(config.output, OUR_ENGINE_OUTPUTS)
     # The backend reads this policy a second time, as the limit of the executor's own queue.
     queue = config.dynamic_batching.default_queue_policy
     queue.max_queue_size = int(committed.parameters[QUEUE_PARAMETER].string_value)
@@ -119,7 +122,7 @@ def _set_parameters(config: ModelConfig, parameters: dict[str, str]) -> None:
         config.parameters[name].string_value = value
 
 
-def drop_undeclared(ensemble: ModelConfig) -> None:
+def drop_undeclared_tensors(ensemble: ModelConfig) -> None:
     """Disconnect what the engine step does not declare from the steps of an ensemble, in place."""
     steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
     sources = {
@@ -128,10 +131,14 @@ def drop_undeclared(ensemble: ModelConfig) -> None:
         if name in steps["tensorrt_llm"].input_map
     }
     outputs = steps["preprocessing"].output_map
-    _disconnect(outputs, sources)
-    gone = {steps["tensorrt_llm"].output_map.pop(name) for name in UNDECLARED_OUTPUTS}
-    _disconnect(steps["postprocessing"].input_map, gone)
-    _remove(ensemble.output, gone)
+    for name in [name for name, tensor in outputs.items() if tensor in sources]:
+        del outputs[name]
+    sent = steps["tensorrt_llm"].output_map
+    missing = {sent.pop(name) for name in OUR_ENGINE_OUTPUTS if name in sent}
+    inputs = steps["postprocessing"].input_map
+    for name in [name for name, tensor in inputs.items() if tensor in missing]:
+        del inputs[name]
+    _remove(ensemble.output, missing)
 
 
 def _shared_parameters(
@@ -162,13 +169,7 @@ def _shared_parameters(
     return parameters
 
 
-def _disconnect(connections: MutableMapping[str, str], tensors: set[str]) -> None:
-    for name in [name for name, tensor in connections.items() if tensor in tensors]:
-        del connections[name]
-
-
-def _remove(tensors: Any, without: Collection[str]) -> None:
-    """Remove the tensors of these names from a repeated field."""
-    kept = [tensor for tensor in tensors if tensor.name not in without]
+def _remove(tensors: Any, names: Collection[str]) -> None:
+    kept = [tensor for tensor in tensors if tensor.name not in names]
     del tensors[:]
     tensors.extend(kept)

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,15 +57,20 @@ SYMPTOMS = (
         r"read-only file system|permission denied",
         "a directory cannot be written",
     ),
-    _symptom(
-        r"couldn't reach .* on the hub|connectionerror|offline",
-        "the calibration data could not be downloaded; allow the network, or fill the cache first",
-    ),
 )
 
 
+def log_path(output: Path) -> Path:
+    """Where the log of the run that writes `output` is kept."""
+    return output.with_name(f"{output.name}.log")
+
+
 def run_tool(
-    command: list[str], log: Path, directory: Path, on_line: Callable[[str], None] = lambda _: None
+    command: list[str],
+    log: Path,
+    directory: Path,
+    on_line: Callable[[str], None] = lambda _: None,
+    environment: Mapping[str, str] | None = None,
 ) -> None:
     """Run a command to its end; its whole process group ends with an interruption of ours.
 
@@ -74,6 +79,7 @@ def run_tool(
         log: file that keeps everything it prints; begins with the command.
         directory: working directory; tools write caches into it.
         on_line: called with each line as it is printed.
+        environment: the variables of the process; by default ours.
 
     Raises:
         ToolError: it cannot be started, or ended with another code than 0.
@@ -85,6 +91,7 @@ def run_tool(
             process = subprocess.Popen(  # noqa: S603 - our own command line
                 command,
                 cwd=directory,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

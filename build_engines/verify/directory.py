@@ -7,25 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from build_engines.checkpoint.engine_config import EngineError, read_engine
+from build_engines.checkpoint.forms import CONFIG_NAME, is_trtllm_config
 from build_engines.checkpoint.layout import plan_layout
 from build_engines.checkpoint.manifest import MANIFEST_NAME, Manifest, ManifestError, digest
 from build_engines.checkpoint.rank_files import Progress, rank_file
-from build_engines.checkpoint.safetensors_file import SafetensorsError, TensorInfo, read_header
-from build_engines.checkpoint.split import Shape
-from build_engines.checkpoint.trtllm_config import (
-    CONFIG_NAME,
-    GptConfig,
-    LlamaConfig,
-    TrtllmConfigError,
-    read_trtllm_config,
-)
+from build_engines.checkpoint.safetensors_file import SafetensorsError
+from build_engines.checkpoint.trtllm_config import TrtllmConfigError, read_trtllm_config
+from build_engines.verify.tensors import expected_tensors, tensor_problems
 from catalog.schema import TENSORRT_LLM_VERSION
-
-FP8_DTYPES = {"F8_E4M3", "I8"}
-"""FP8 bytes may be stored under either type."""
-FP8_SCALES = ("weights_scaling_factor", "activation_scaling_factor")
-OPTIONAL_TENSORS = {"rotary_inv_freq", "embed_positions", "embed_positions_for_gpt_attention"}
-"""Rotary tables, which TensorRT-LLM computes when they are not there."""
 
 _RANK_FILE = re.compile(r"rank\d+\.\w+")
 
@@ -40,6 +29,8 @@ class Verification:
 
     directory: Path
     facts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What a person should know but is no problem."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -51,6 +42,7 @@ class Verification:
         """A report that a person can read, without a final line break."""
         lines = [f"{self.directory}: {'ok' if self.ok else 'NOT USABLE'}"]
         lines += [f"  {fact}" for fact in self.facts]
+        lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  problem: {problem}" for problem in self.problems]
         return "\n".join(lines)
 
@@ -75,6 +67,10 @@ def verify(directory: Path, progress: Progress | None = None) -> Verification:
     except ValueError as error:
         raise VerificationError(f"{path}: no JSON: {error}") from error
     report = Verification(directory)
+    if not is_trtllm_config(content) and "pretrained_config" not in content:
+        raise VerificationError(
+            f"{path}: not TensorRT-LLM's, perhaps a Hugging Face checkpoint's; convert that first"
+        )
     if "pretrained_config" in content:
         _verify_engine(report)
     else:
@@ -108,12 +104,19 @@ def _verify_checkpoint(report: Verification) -> None:
     except TrtllmConfigError as error:
         report.problems.append(str(error))
         return
-    layout = plan_layout(config)
+    layout, quantization = plan_layout(config), config.quantization
     report.facts.append(
         f"checkpoint of {config.architecture}, {config.dtype}, quantization "
-        f"{config.quantization.quant_algo or 'none'}, {layout.num_ranks} ranks of "
+        f"{quantization.quant_algo or 'none'}, KV cache "
+        f"{quantization.kv_cache_quant_algo or config.dtype}, {layout.num_ranks} ranks of "
         f"{len(layout.tensors)} weights, {layout.elements_per_rank:,} elements"
     )
+    if config.producer:
+        report.facts.append(f"written by {config.producer.name} {config.producer.version}")
+    report.problems += [
+        f"{key}: unknown keys, which TensorRT-LLM refuses" for key in config.unknown_keys
+    ]
+    expected = expected_tensors(config, layout)
     names = [rank_file(rank) for rank in range(layout.num_ranks)]
     report.problems += _file_problems(report.directory, names)
     for name in names:
@@ -121,11 +124,10 @@ def _verify_checkpoint(report: Verification) -> None:
         if not path.is_file():
             continue
         try:
-            tensors = read_header(path)
+            problems = list(tensor_problems(path, expected))
         except SafetensorsError as error:
             report.problems.append(str(error))
             continue
-        problems = _tensor_problems(tensors, config, layout.shapes)
         report.problems += [f"{name}: {each}" for each in problems]
 
 
@@ -140,30 +142,6 @@ def _file_problems(directory: Path, names: list[str]) -> Iterator[str]:
             yield f"{path.name}: not the file of one of {len(names)} ranks"
 
 
-def _tensor_problems(
-    tensors: dict[str, TensorInfo], config: LlamaConfig | GptConfig, shapes: dict[str, Shape]
-) -> Iterator[str]:
-    """TensorRT-LLM refuses wrong shapes, but takes over wrong types with no more than a warning."""
-    is_fp8 = config.quantization.quant_algo == "FP8"
-    for name, shape in shapes.items():
-        # ModelOpt leaves the embedding table and the output matrix as they are.
-        is_quantized = is_fp8 and len(shape) == 2 and name.startswith("transformer.layers.")
-        dtypes = FP8_DTYPES if is_quantized else {config.safetensors_dtype}
-        if name not in tensors:
-            yield f"{name} is missing"
-        elif tensors[name].shape != shape:
-            yield f"{name} has shape {list(tensors[name].shape)}, not {list(shape)}"
-        elif tensors[name].dtype not in dtypes:
-            yield f"{name} is {tensors[name].dtype}, not {' or '.join(sorted(dtypes))}"
-        if is_quantized:
-            for scale in FP8_SCALES:
-                if name.removesuffix("weight") + scale not in tensors:
-                    yield f"{name.removesuffix('weight')}{scale} is missing"
-    for name in sorted(tensors.keys() - shapes.keys() - OPTIONAL_TENSORS):
-        if not name.endswith("_scaling_factor"):
-            yield f"{name} is no weight of {config.architecture}"
-
-
 def _verify_hashes(report: Verification, progress: Progress | None) -> None:
     """Compare every file with the manifest, which a directory of NVIDIA's tools does not have."""
     try:
@@ -172,7 +150,10 @@ def _verify_hashes(report: Verification, progress: Progress | None) -> None:
         if (report.directory / MANIFEST_NAME).exists():
             report.problems.append(str(error))
         else:
-            report.facts.append(f"no {MANIFEST_NAME}: the content of the files is not checked")
+            report.notes.append(
+                f"no {MANIFEST_NAME}, as another tool wrote this: names, shapes and types are "
+                "checked, the numbers are not"
+            )
         return
     snapshot = manifest.source.snapshot
     origin = f"{snapshot.repository} {snapshot.revision}" if snapshot else "a local directory"

@@ -4,10 +4,10 @@ Shares nothing with the conversion: it reads rank files by TensorRT-LLM's rules,
 rank's part on its own and combines the parts as the all-reduce and all-gather plugins do. The
 forward passes are those of NVIDIA/TensorRT-LLM, tensorrt_llm/models/llama/model.py and
 models/gpt/model.py with layers/attention.py and layers/mlp.py; the rotary table that of
-RopeEmbeddingUtils in functional.py.
+RopeEmbeddingUtils in functional.py. Quantized weights are dequantized; activations and the KV cache
+are not quantized.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +19,9 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.nn import functional
 
+from build_engines.checkpoint.trtllm_config import GptConfig, TrtllmConfig, read_trtllm_config
+from build_engines.verify.dequantize import read_matrix
+
 ACTIVATIONS = {"silu": functional.silu, "swiglu": functional.silu}
 """By `hidden_act`: what the gated MLP applies to the output of `fc`."""
 
@@ -26,9 +29,9 @@ ACTIVATIONS = {"silu": functional.silu, "swiglu": functional.silu}
 class Oracle:
     """A checkpoint directory, computed layer by layer; no more than one is in memory."""
 
-    def __init__(self, directory: Path, ranks: list[Any]) -> None:
+    def __init__(self, config: TrtllmConfig, ranks: list[Any]) -> None:
         """Use `open_oracle`."""
-        self.config: dict[str, Any] = json.loads((directory / "config.json").read_text())
+        self.config = config
         self._ranks = ranks
 
     @torch.inference_mode()
@@ -45,7 +48,7 @@ class Oracle:
         config = self.config
         hidden = self._embed(input_ids)
         cos, sin = _rotary_table(config, len(input_ids), hidden.device)
-        for layer in range(num_layers or config["num_hidden_layers"]):
+        for layer in range(num_layers or config.num_hidden_layers):
             prefix = f"transformer.layers.{layer}."
             normed = self._norm(prefix + "input_layernorm", hidden)
             hidden = hidden + self._sum(
@@ -54,28 +57,28 @@ class Oracle:
             normed = self._norm(prefix + "post_layernorm", hidden)
             hidden = hidden + self._sum(self._mlp(rank, prefix, normed) for rank in self._ranks)
         normed = self._norm("transformer.ln_f", hidden)
-        head = (_load(rank, "lm_head.weight", hidden.device) for rank in self._ranks)
+        head = (read_matrix(rank, "lm_head.weight", hidden.device) for rank in self._ranks)
         gathered = torch.cat([normed @ weight.T for weight in head], dim=-1)
-        return gathered[:, : config["vocab_size"]]
+        return gathered[:, : config.vocab_size]
 
     def _embed(self, input_ids: Tensor) -> Tensor:
         """Look up the table; a rank with a part of it contributes zero for the other ids."""
         name = "transformer.vocab_embedding.weight"
-        if not self.config["use_parallel_embedding"]:
-            return _load(self._ranks[0], name, input_ids.device)[input_ids]
+        if not self.config.use_parallel_embedding:
+            return read_matrix(self._ranks[0], name, input_ids.device)[input_ids]
         parts = []
         for index, rank in enumerate(self._ranks):
-            table = _load(rank, name, input_ids.device)
+            table = read_matrix(rank, name, input_ids.device)
             local = input_ids - index * len(table)
             is_local = (local >= 0) & (local < len(table))
             parts.append(table[local.where(is_local, 0)] * is_local[:, None])
         return self._sum(iter(parts))
 
     def _norm(self, name: str, hidden: Tensor) -> Tensor:
-        weight = _load(self._ranks[0], f"{name}.weight", hidden.device)
-        epsilon = self.config["norm_epsilon"]
-        if self.config["architecture"] == "GPTForCausalLM":
-            bias = _load(self._ranks[0], f"{name}.bias", hidden.device)
+        weight = read_matrix(self._ranks[0], f"{name}.weight", hidden.device)
+        epsilon = self.config.norm_epsilon
+        if isinstance(self.config, GptConfig):
+            bias = read_matrix(self._ranks[0], f"{name}.bias", hidden.device)
             return functional.layer_norm(hidden, weight.shape, weight, bias, epsilon)
         return hidden * torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + epsilon) * weight
 
@@ -83,10 +86,10 @@ class Oracle:
         self, rank: Any, prefix: str, hidden: Tensor, cos: Tensor, sin: Tensor
     ) -> Tensor:
         """One rank's heads: the fused matrix gives queries, then keys, then values."""
-        config, head_size = self.config, self.config["head_size"]
-        heads = config["num_attention_heads"] // len(self._ranks)
-        kv_heads = -(-config["num_key_value_heads"] // len(self._ranks))
-        qkv = hidden @ _load(rank, prefix + "attention.qkv.weight", hidden.device).T
+        config, head_size = self.config, self.config.head_size
+        heads = config.num_attention_heads // len(self._ranks)
+        kv_heads = -(-config.num_key_value_heads // len(self._ranks))
+        qkv = hidden @ read_matrix(rank, prefix + "attention.qkv.weight", hidden.device).T
         by_head = qkv.view(len(hidden), heads + 2 * kv_heads, head_size).transpose(0, 1)
         query, key, value = torch.split(by_head, [heads, kv_heads, kv_heads])
         context = functional.scaled_dot_product_attention(
@@ -94,17 +97,17 @@ class Oracle:
             _rotate(key, cos, sin).repeat_interleave(heads // kv_heads, dim=0)[None],
             value.repeat_interleave(heads // kv_heads, dim=0)[None],
             is_causal=True,
-            scale=1 / (math.sqrt(head_size) * config.get("q_scaling", 1.0)),
+            scale=1 / math.sqrt(head_size),
         )
         merged = context[0].transpose(0, 1).reshape(len(hidden), heads * head_size)
-        return merged @ _load(rank, prefix + "attention.dense.weight", hidden.device).T
+        return merged @ read_matrix(rank, prefix + "attention.dense.weight", hidden.device).T
 
     def _mlp(self, rank: Any, prefix: str, hidden: Tensor) -> Tensor:
         fc, gate, proj = (
-            _load(rank, f"{prefix}mlp.{name}.weight", hidden.device)
+            read_matrix(rank, f"{prefix}mlp.{name}.weight", hidden.device)
             for name in ("fc", "gate", "proj")
         )
-        activation = ACTIVATIONS[self.config["hidden_act"]]
+        activation = ACTIVATIONS[self.config.hidden_act]
         return (activation(hidden @ fc.T) * (hidden @ gate.T)) @ proj.T
 
     @staticmethod
@@ -119,29 +122,24 @@ class Oracle:
 @contextmanager
 def open_oracle(directory: Path) -> Iterator[Oracle]:
     """Open the config and the rank files of a TensorRT-LLM checkpoint directory."""
-    config = json.loads((directory / "config.json").read_text())
+    config = read_trtllm_config(directory)
     with ExitStack() as files:
         ranks = [
             files.enter_context(safe_open(directory / f"rank{rank}.safetensors", framework="pt"))
-            for rank in range(config["mapping"]["world_size"])
+            for rank in range(config.mapping.world_size)
         ]
-        yield Oracle(directory, ranks)
-
-
-def _load(rank: Any, name: str, device: torch.device) -> Tensor:
-    tensor: Tensor = rank.get_tensor(name).to(device, torch.float32)
-    return tensor
+        yield Oracle(config, ranks)
 
 
 def _rotary_table(
-    config: dict[str, Any], positions: int, device: torch.device
+    config: TrtllmConfig, positions: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every angle, [positions, rotary_dim / 2] each."""
-    rotary_dim = int(config["head_size"] * config.get("rotary_pct", 1.0))
+    rotary_dim = int(config.head_size * config.rotary_pct)
     exponent = torch.arange(0, rotary_dim, 2, dtype=torch.float64) / rotary_dim
-    frequencies = torch.pow(config["rotary_base"], -exponent)
-    if config["rotary_scaling"]:
-        frequencies = _scale_llama3(frequencies, config["rotary_scaling"])
+    frequencies = torch.pow(config.rotary_base, -exponent)
+    if config.rotary_scaling:
+        frequencies = _scale_llama3(frequencies, config.rotary_scaling)
     # Angles are float32 products, as in the models these weights were trained with.
     angles = torch.outer(torch.arange(positions, dtype=torch.float32), frequencies.float())
     return angles.cos().to(device), angles.sin().to(device)

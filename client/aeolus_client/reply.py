@@ -1,7 +1,9 @@
 """The reply to one request, chunk by chunk, from the ensemble's responses."""
 
 import sys
+from typing import cast
 
+from aeolus_client.errors import GenerationFailedError
 from aeolus_client.generation import Completion, FinishReason, GenerationRequest, TextChunk
 from aeolus_client.tensors import EnsembleResponse
 
@@ -23,7 +25,11 @@ class Reply:
         """Whether the newest chunk is the last; the engine may go on after a stop string."""
 
     def chunk_of(self, response: EnsembleResponse) -> TextChunk:
-        """Return what a response adds."""
+        """Return what a response adds.
+
+        Raises:
+            GenerationFailedError: it is the last, and the engine was stopped by someone else.
+        """
         request = self._request
         echoed = 0 if request.exclude_input_in_output else response.prompt_tokens
         begin = self._completion_tokens
@@ -33,7 +39,7 @@ class Reply:
         if response.stop_reason is not None:
             reason = "stop"
         elif response.is_final:
-            reason = _finish_reason(end, budget)
+            reason = _finish_reason(response.finish_reason, end, budget)
         self.is_complete = reason is not None
         last_text = response.pending_text if response.is_final else ""
         if request.include_stop_str_in_output:
@@ -54,7 +60,7 @@ class Reply:
                     text=beam.text,
                     prompt_tokens=response.prompt_tokens,
                     completion_tokens=beam.tokens - echoed,
-                    finish_reason=_finish_reason(beam.tokens - echoed, budget),
+                    finish_reason=_finish_reason(beam.finish_reason, beam.tokens - echoed, budget),
                 )
                 for beam in response.other_beams
             ],
@@ -66,8 +72,16 @@ class Reply:
         return min(self._request.max_tokens, max_length - prompt_tokens)
 
 
-def _finish_reason(completion_tokens: int, budget: int) -> FinishReason:
-    """Return `length` when the reply used up its budget; the engine does not say."""
+def _finish_reason(reported: str | None, completion_tokens: int, budget: int) -> FinishReason:
+    """Return why a reply ended; of an engine that does not say, `length` at the budget.
+
+    Raises:
+        GenerationFailedError: it was cancelled, by another than who reads it.
+    """
+    if reported == "cancelled":
+        raise GenerationFailedError("the engine was told to stop before the reply was complete")
+    if reported in ("stop", "length"):
+        return cast(FinishReason, reported)
     return "length" if completion_tokens >= budget else "stop"
 
 

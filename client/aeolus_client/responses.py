@@ -97,6 +97,7 @@ def _joined(earlier: EnsembleResponse, later: EnsembleResponse) -> EnsembleRespo
         prompt_tokens=max(earlier.prompt_tokens, later.prompt_tokens),
         is_final=later.is_final,
         stop_reason=earlier.stop_reason or later.stop_reason,
+        finish_reason=earlier.finish_reason or later.finish_reason,
         output_ids=earlier.output_ids + later.output_ids,
         log_probs=later.log_probs if repeats_earlier else earlier.log_probs + later.log_probs,
         token_texts=earlier.token_texts + later.token_texts,

@@ -103,6 +103,7 @@ class Beam:
     text: str
     tokens: int
     """The prompt's included where it is repeated."""
+    finish_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,8 @@ class EnsembleResponse:
     is_final: bool
     stop_reason: str | None = None
     """The stop string before which the text ended."""
+    finish_reason: str | None = None
+    """Why the reply ended; `None` where it has not, or the engine does not say."""
     output_ids: list[int] = field(default_factory=list)
     log_probs: list[float] = field(default_factory=list)
     """Of the reply's tokens: in this response, or, with some engines, all so far."""
@@ -152,6 +155,7 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
         prompt_tokens=_first_integer(raw["num_input_tokens"]),
         is_final=is_final,
         stop_reason=_first_text(raw["stop_reason"]) or None if "stop_reason" in raw else None,
+        finish_reason=_first_text(raw["finish_reason"]) if "finish_reason" in raw else None,
         output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in raw else [],
         log_probs=log_probs,
         token_texts=[text, *[""] * (tokens - 1)][:tokens] if log_probs else [],
@@ -199,8 +203,17 @@ def _prompt(result: triton.InferResult, has_top: bool) -> PromptLogProbs:
 
 def _other_beams(result: triton.InferResult) -> list[Beam]:
     texts, lengths = result.as_numpy("text_output"), result.as_numpy("sequence_length")
-    beams = zip(texts.reshape(-1)[1:], lengths.reshape(-1)[1:], strict=True)
-    return [Beam(text.decode(), int(tokens)) for text, tokens in beams]
+    reasons = result.as_numpy("finish_reason")
+    beams = zip(
+        texts.reshape(-1)[1:],
+        lengths.reshape(-1)[1:],
+        [None] * (lengths.size - 1) if reasons is None else reasons.reshape(-1)[1:],
+        strict=True,
+    )
+    return [
+        Beam(text.decode(), int(tokens), None if reason is None else reason.decode())
+        for text, tokens, reason in beams
+    ]
 
 
 def _best(result: triton.InferResult, name: str) -> list[Any]:

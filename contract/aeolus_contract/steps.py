@@ -101,6 +101,7 @@ def _preprocessing() -> Step:
             Tensor("OUT_END_ID", "INT32", "_end_id"),
             Tensor("OUT_PAD_ID", "INT32", "_pad_id"),
             Tensor("STOP_WORDS_IDS", "INT32", "_stop_words_list", (2, -1)),
+            Tensor("STOP_WORDS_TEXTS", "BYTES", "_stop_words_texts", (-1,)),
             Tensor("BAD_WORDS_IDS", "INT32", "_bad_words_list", (2, -1)),
             Tensor("EMBEDDING_BIAS", "FP32", "_embedding_bias", (-1,)),
             *(
@@ -125,6 +126,7 @@ def _engine() -> Step:
             Tensor("end_id", "INT32", "_end_id"),
             Tensor("pad_id", "INT32", "_pad_id"),
             Tensor("stop_words_list", "INT32", "_stop_words_list", (2, -1)),
+            Tensor("stop_words_texts", "BYTES", "_stop_words_texts", (-1,)),
             Tensor("bad_words_list", "INT32", "_bad_words_list", (2, -1)),
             Tensor("embedding_bias", "FP32", "_embedding_bias", (-1,)),
             *(
@@ -143,6 +145,9 @@ def _engine() -> Step:
         outputs=[
             Tensor("output_ids", "INT32", "_output_ids", (-1, -1)),
             Tensor("sequence_length", "INT32", "sequence_length", (-1,)),
+            Tensor("finish_reason", "BYTES", "_finish_reason", (-1,)),
+            Tensor("stop_words_texts", "BYTES", "_echoed_stop_words_texts", (-1,)),
+            Tensor("num_echoed_tokens", "INT32", "_num_echoed_tokens"),
             Tensor("cum_log_probs", "FP32", "cum_log_probs", (-1,)),
             Tensor("output_log_probs", "FP32", "output_log_probs", (-1, -1)),
             Tensor("num_input_tokens", "INT32", "num_input_tokens"),
@@ -165,7 +170,16 @@ LOG_PROBS_OF_OTHERS = (
     Tensor("output_top_log_probs", "FP32", "output_top_log_probs", (-1, -1)),
 )
 """The engine's outputs that `prompt_logprobs` and `top_logprobs` add: of the prompt, once, and of
-the likeliest tokens in the places of those in the response. NVIDIA's C++ backend has none."""
+the likeliest tokens in the places of those in the response."""
+
+OUR_ENGINE_INPUTS = ("stop_words_texts",)
+"""Inputs of the engine step that NVIDIA's C++ backend does not have."""
+
+OUR_ENGINE_OUTPUTS = (
+    *("finish_reason", "stop_words_texts", "num_echoed_tokens"),
+    *(each.name for each in LOG_PROBS_OF_OTHERS),
+)
+"""Outputs of it that the C++ backend does not send."""
 
 PERF_METRICS = (
     Tensor("kv_cache_alloc_new_blocks", "INT32"),
@@ -174,7 +188,7 @@ PERF_METRICS = (
     Tensor("arrival_time_ns", "INT64", "_arrival_time_ns"),
     Tensor("first_scheduled_time_ns", "INT64"),
     Tensor("first_token_time_ns", "INT64"),
-    Tensor("last_token_time_ns", "INT64"),
+    Tensor("last_token_time_ns", "INT64", "_last_token_time_ns"),
     Tensor("acceptance_rate", "FP32"),
     Tensor("total_accepted_draft_tokens", "INT32"),
     Tensor("total_draft_tokens", "INT32"),
@@ -189,6 +203,10 @@ def _postprocessing() -> Step:
             Tensor("TOKENS_BATCH", "INT32", "_output_ids", (-1, -1), is_optional=False),
             Tensor("SEQUENCE_LENGTH", "INT32", "sequence_length", (-1,), is_optional=False),
             Tensor("ARRIVAL_TIME_NS", "INT64", "_arrival_time_ns"),
+            Tensor("LAST_TOKEN_TIME_NS", "INT64", "_last_token_time_ns"),
+            Tensor("FINISH_REASON", "BYTES", "_finish_reason", (-1,)),
+            Tensor("STOP_WORDS", "BYTES", "_echoed_stop_words_texts", (-1,)),
+            Tensor("NUM_ECHOED_TOKENS", "INT32", "_num_echoed_tokens"),
             Tensor("NUM_INPUT_TOKENS", "INT32", "num_input_tokens"),
             Tensor("PROMPT_IDS", "INT32", "_prompt_ids", (-1,)),
             Tensor("PROMPT_TOP_IDS", "INT32", "_prompt_top_ids", (-1, -1)),
@@ -198,6 +216,7 @@ def _postprocessing() -> Step:
             Tensor("OUTPUT", "BYTES", "text_output", (-1,)),
             Tensor("PENDING", "BYTES", "text_pending", (-1,)),
             Tensor("STOP_REASON", "BYTES", "stop_reason", (-1,)),
+            Tensor("FINISH_REASON", "BYTES", "finish_reason", (-1,)),
             Tensor("OUTPUT_IDS", "INT32", "output_ids", (-1, -1)),
             Tensor("PROMPT_TEXTS", "BYTES", "prompt_texts", (-1,)),
             Tensor("PROMPT_TOP_TEXTS", "BYTES", "prompt_top_texts", (-1, -1)),

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from reference_engine.model.trtllm_config import huggingface_config, is_converted
+from build_engines.checkpoint.forms import is_trtllm_config
+from build_engines.checkpoint.trtllm_config import parse_trtllm_config
+from reference_engine.model.trtllm_config import huggingface_config
 
 ARCHITECTURES = ("llama", "mistral", "stablelm")
 # Rotary variants whose frequencies do not depend on the longest sequence of the batch. The others
@@ -55,8 +57,9 @@ def read_config(directory: Path) -> tuple[PreTrainedConfig, int | None]:
         )
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if is_converted(content):
-            return huggingface_config(content), content["mapping"]["tp_size"]
+        if is_trtllm_config(content):
+            converted = parse_trtllm_config(content)
+            return huggingface_config(converted), converted.mapping.tp_size
         return AutoConfig.from_pretrained(directory, local_files_only=True), None
     except Exception as error:  # invalid JSON, unknown model_type, fields of the wrong type
         raise CheckpointError(f"{path} cannot be read: {error}") from error

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from engine_step.interface import BeamLogProbs, EngineRequest
+from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
 
@@ -22,6 +22,7 @@ class Hypothesis:
     score: float
     tokens: list[int]
     log_probs: BeamLogProbs
+    finish_reason: FinishReason
 
 
 class BeamSearch:
@@ -67,6 +68,11 @@ class BeamSearch:
     def top_tokens(self, begin: int) -> None:
         """Return nothing: a request with several beams may not ask for them."""
 
+    @property
+    def finish_reasons(self) -> list[FinishReason]:
+        """Why each of `outputs` ended; of those that have not, that the search was cancelled."""
+        return [hypothesis.finish_reason for hypothesis in self._best_so_far()]
+
     def advance(self, logits: torch.Tensor) -> None:
         """Choose the next token of every beam.
 
@@ -78,9 +84,7 @@ class BeamSearch:
         """
         scores, parents, tokens = self._candidates(logits)
         self._length += 1
-        ended = [
-            self._has_ended(parent, token) for parent, token in zip(parents, tokens, strict=True)
-        ]
+        ended = [self._end_of(parent, token) for parent, token in zip(parents, tokens, strict=True)]
         self._collect(scores, parents, tokens, ended)
 
         alive = [i for i in range(len(tokens)) if not ended[i]][: self.num_rows]
@@ -122,23 +126,29 @@ class BeamSearch:
         vocab_size = totals.shape[1]
         return scores, (indices // vocab_size).tolist(), (indices % vocab_size).tolist()
 
-    def _has_ended(self, parent: int, token: int) -> bool:
-        if self._num_generated == self._stop.max_new_tokens or self._stop.is_end(token):
-            return True
-        if not self._stop.window:
-            return False
-        begin = max(0, self._length - self._stop.window)
-        tail = self._token_ids[parent, begin : self._length - 1].tolist()
-        return self._stop.matches_stop_word([*tail, token])
+    def _end_of(self, parent: int, token: int) -> FinishReason | None:
+        """Return why a continuation ends with `token`, if it does."""
+        if self._stop.is_end(token):
+            return "stop"
+        if self._stop.window:
+            begin = max(0, self._length - self._stop.window)
+            tail = self._token_ids[parent, begin : self._length - 1].tolist()
+            if self._stop.matches_stop_word([*tail, token]):
+                return "stop"
+        return "length" if self._num_generated == self._stop.max_new_tokens else None
 
     def _collect(
-        self, scores: torch.Tensor, parents: list[int], tokens: list[int], ended: list[bool]
+        self,
+        scores: torch.Tensor,
+        parents: list[int],
+        tokens: list[int],
+        ended: list[FinishReason | None],
     ) -> None:
         """Add the ended ones of the best `beam_width` candidates to the hypotheses."""
         ranks = self._penalised(scores).tolist()
         last = self._length - 1
         for i in range(self.num_rows):
-            if ended[i]:
+            if reason := ended[i]:
                 parent, total = parents[i], float(scores[i])
                 generated = self._generated(parent, last)
                 log_probs = self._log_probs_of(parent, last)
@@ -146,7 +156,7 @@ class BeamSearch:
                     generated.append(tokens[i])
                     log_probs.append(total - float(self._scores[parent]))
                 self._hypotheses.append(
-                    Hypothesis(ranks[i], generated, BeamLogProbs(total, log_probs))
+                    Hypothesis(ranks[i], generated, BeamLogProbs(total, log_probs), reason)
                 )
         self._hypotheses = self._best(self._hypotheses)
 
@@ -159,6 +169,7 @@ class BeamSearch:
                 ranks[row],
                 self._generated(row, self._length),
                 BeamLogProbs(totals[row], self._log_probs_of(row, self._length)),
+                "cancelled",
             )
             for row in range(self.num_rows)
         ]

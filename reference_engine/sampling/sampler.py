@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from engine_step.interface import BeamLogProbs, EngineRequest, TopTokens
+from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason, TopTokens
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
 from reference_engine.sampling.top_tokens import top_tokens
@@ -49,12 +49,22 @@ class Sampler:
         self._top = TopTokens([], [])
         self._cumulative = 0.0
         self.next_tokens: list[int] = []
-        self.is_finished = False
+        self._finish_reason: FinishReason | None = None
 
     @property
     def outputs(self) -> list[list[int]]:
         """The generated tokens without the end id, as the only beam."""
         return [self._generated]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing follows."""
+        return self._finish_reason is not None
+
+    @property
+    def finish_reasons(self) -> list[FinishReason]:
+        """Why it ended; if it has not, it was cancelled."""
+        return [self._finish_reason or "cancelled"]
 
     @property
     def log_probs(self) -> list[BeamLogProbs]:
@@ -89,7 +99,7 @@ class Sampler:
         """
         self._cumulative += log_prob
         if self._stop.is_end(token):
-            self.is_finished = True
+            self._finish_reason = "stop"
             return
         self._log_probs.append(log_prob)
         if top is not None:
@@ -100,9 +110,11 @@ class Sampler:
             self._token_ids[0, self._length] = token
         self._generated.append(token)
         self.next_tokens = [token]
-        self.is_finished = len(self._generated) == self._stop.max_new_tokens
-        if window := self._stop.window:
-            self.is_finished |= self._stop.matches_stop_word(self._tail(window))
+        window = self._stop.window
+        if window and self._stop.matches_stop_word(self._tail(window)):
+            self._finish_reason = "stop"
+        elif len(self._generated) == self._stop.max_new_tokens:
+            self._finish_reason = "length"
 
     @property
     def _length(self) -> int:

@@ -38,7 +38,7 @@ class ModelMeasures:
         self._tracer = tracer
         self._cancellations = metrics.cancellations.labels(model)
         self._prompt_tokens = metrics.prompt_tokens.labels(model)
-        self._completion_tokens = metrics.completion_tokens.labels(model)
+        self.completion_tokens = metrics.completion_tokens.labels(model)
         self.first_token = metrics.first_token.labels(model)
         self.inter_token = metrics.inter_token.labels(model)
 
@@ -65,7 +65,6 @@ class ModelMeasures:
         last = measurement.last
         if last is not None:
             self._prompt_tokens.inc(last.prompt_tokens)
-            self._completion_tokens.inc(last.completion_tokens)
             context.prompt_tokens = last.prompt_tokens
             context.completion_tokens += last.completion_tokens
             context.finish_reason = last.finish_reason or ""
@@ -108,4 +107,6 @@ class Measurement:
             else:
                 self._measures.inter_token.observe(now - self._seen_at)
             self._seen_at = now
+        seen = 0 if self.last is None else self.last.completion_tokens
+        self._measures.completion_tokens.inc(chunk.completion_tokens - seen)
         self.last = chunk

@@ -11,8 +11,7 @@ import pytest
 from build_engines.__main__ import main
 from build_engines.checkpoint.progress import ProgressBar
 from build_engines.repository import ModelRepository
-from build_engines.tensorrt_llm.command import MODELOPT_EXPORT
-from support.nvidia_tools import A10G, H100, install
+from support.nvidia_tools import A10G, install
 from support.tiny_models import checkpoint_of
 
 ZEPHYR = "zephyr-7b-beta"
@@ -97,7 +96,11 @@ def test_a_checkpoint_becomes_a_deployment_step_by_step(
         ],
     ):
         assert main(step) == 0, capsys.readouterr().err
-    assert capsys.readouterr().out.splitlines()[-1] == f"{deployment}/model_repository"
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1] == f"{deployment}/model_repository"
+    assert f"warning: {source}: its vocabulary is 301, that of {ZEPHYR} in the catalog 32000" in (
+        captured.err
+    )
     config = ModelRepository(Path(deployment) / "model_repository").read("tensorrt_llm")
     assert config.parameters["gpt_model_path"].string_value == engine
     assert main(["assemble", ZEPHYR, "--engine", engine, "--checkpoint", str(source),
@@ -105,18 +108,21 @@ def test_a_checkpoint_becomes_a_deployment_step_by_step(
     assert "max_seq_len is 2048, planned is 4096" in capsys.readouterr().err
 
 
-def test_converting_to_fp8_is_left_to_modelopt(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_calibrated_conversion_is_refused_by_what_it_cannot_be(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    install(tmp_path, monkeypatch, gpus=[H100])
     step = ["convert", ZEPHYR, "--checkpoint", str(checkpoint_of(ZEPHYR)), "--quantization", "fp8"]
-    output = tmp_path / "fp8"
-    assert main([*step, "--output", str(output)]) == 1
+    output = ["--output", str(tmp_path / "fp8")]
+    assert main([*step, *output]) == 1
     assert "an A10G does not compute in FP8; what works: " in capsys.readouterr().err
-    assert main([*step, "--output", str(output), "--gpu", "H100"]) == 1
-    missing = f"{MODELOPT_EXPORT} is not there; run this in the tritonserver container"
-    assert missing in capsys.readouterr().err
-    assert not output.exists()
+    assert main([*step, *output, "--gpu", "H100"]) == 1
+    assert "has no tokenizer, which calibration needs" in capsys.readouterr().err
+    assert main([*step, *output, "--gpu", "H100", "--calibration", str(tmp_path / "no")]) == 1
+    assert "calibration text: No such file" in capsys.readouterr().err
+    plain = ["convert", ZEPHYR, "--checkpoint", str(checkpoint_of(ZEPHYR)), *output]
+    assert main([*plain, "--kv-cache-dtype", "fp8"]) == 1
+    assert "an FP8 KV cache comes with weights in fp8 or int4_awq only" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_checkpoint_is_not_built(

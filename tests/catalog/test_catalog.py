@@ -88,7 +88,7 @@ def test_only_llama_2_70b_is_split_over_two_gpus() -> None:
         ("temperature = 0.1", "temperature = nan", "predict.defaults.temperature: Input should be"),
         ('title = "Mistral 7B"', "", "title: Field required"),
         ("tp_size = 1", "tp_size = 3", "engine.tp_size 3 does not divide"),
-        ("max_input_len = 4095", "max_input_len = 4096", "engine: Value error, max_input_len 4096"),
+        ("max_seq_len = 4096", "max_seq_len = 1", "engine.max_seq_len: Input should be greater"),
         ('name = "mistral-7b"', 'name = "mistral"', "name: is 'mistral' but must equal"),
         ("[predict]", "[predict", "Expected ']'"),
     ],

@@ -19,6 +19,7 @@ def test_a_variant_inherits_what_it_leaves_out() -> None:
     assert differing == {
         "gpu": "H100",
         "quantization": "fp8",
+        "kv_cache_dtype": "fp8",
         "max_batch_size": 256,
         "max_num_tokens": 8192,
     }

@@ -84,6 +84,23 @@ def test_a_stream_that_the_end_id_ends_has_an_empty_last_event(
     assert events[-1].num_generated == free.index(end_id)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_why_a_sequence_ended_is_what_the_executor_says(
+    engine: Engine, oracle: Oracle, streaming: bool
+) -> None:
+    free = oracle.generate(PROMPT, 16, do_sample=False)[0]
+    place = next(i for i in range(2, 16) if free[i] not in free[:i])
+
+    def reasons(length: int, **fields: Any) -> list[str] | None:
+        *earlier, last = submit(engine, PROMPT, length, streaming=streaming, **fields).all()
+        assert all(each.finish_reasons is None for each in earlier)
+        return [*last.finish_reasons] if last.finish_reasons else None
+
+    assert reasons(place + 1) == ["length"]
+    assert reasons(place + 1, end_id=free[place]) == ["stop"]
+    assert reasons(place + 1, stop_words=[[free[place]]]) == ["stop"]
+
+
 def test_the_prompt_comes_with_the_reply_where_it_is_asked_for(engine: Engine) -> None:
     alone = ask(engine, request(PROMPT, 4))[0]
     assert ask(engine, request(PROMPT, 4, exclude_input_in_output=False)) == [PROMPT + alone]

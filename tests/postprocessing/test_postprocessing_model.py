@@ -111,6 +111,6 @@ def test_running_streams_are_counted_in_the_servers_metrics(
         for number in itertools.count():
             client.infer("postprocessing", inputs_of([wind], arrival=number), request_id="metric")
             if 1 <= metric(triton.metrics_url, "aeolus_postprocessing_streams") <= 4096:
-                return
+                break
             assert time.monotonic() < deadline
             time.sleep(0.05)  # the gauge is set at most once a second

@@ -32,11 +32,10 @@ def postprocessor(tmp_path: Path, tokenizer: Tokenizer, streams: Streams) -> Pos
 def decode(
     postprocessor: Postprocessor, beams: list[list[int]], stream: StreamKey | None, **values: Any
 ) -> ResponseText:
-    prompt = values.pop("num_input_tokens", 0)
+    names = ("num_input_tokens", "num_echoed_tokens", "stop_words", "finish_reasons", "is_last")
+    fields = {name: values.pop(name) for name in names if name in values}
     return postprocessor.text_of(
-        EngineResponse(
-            beams=beams, stream=stream, num_input_tokens=prompt, parameters=json.dumps(values)
-        )
+        EngineResponse(beams=beams, stream=stream, parameters=json.dumps(values), **fields)
     )
 
 
@@ -150,3 +149,71 @@ def test_output_ids_are_sent_only_when_asked_for(postprocessor: Postprocessor) -
     assert not decode(postprocessor, [[5]], None).with_output_ids
     assert decode(postprocessor, [[5]], None, return_output_ids=True).with_output_ids
     assert decode(postprocessor, [[5]], ("id", 1), return_output_ids=True).with_output_ids
+
+
+def test_the_last_response_ends_the_stream_whatever_it_holds(
+    postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
+) -> None:
+    first, _ = tokenizer.encode("ü", add_special_tokens=False).ids
+    decode(postprocessor, [[first]], ("id", 1))
+    assert len(streams) == 1
+    last = decode(postprocessor, [[first]], ("id", 1), is_last=True)
+    assert last == ResponseText([REPLACEMENT * 2])
+    assert len(streams) == 0
+
+
+def test_an_end_id_that_shows_as_a_token_ends_the_stream(
+    postprocessor: Postprocessor, streams: Streams
+) -> None:
+    decode(postprocessor, [[5]], ("id", 1), end_ids="[0, 9]")
+    assert len(streams) == 1
+    decode(postprocessor, [[6, 9]], ("id", 1), end_ids="[0, 9]")
+    assert len(streams) == 0
+
+
+def test_the_engines_reasons_go_on_but_for_a_stop_string(
+    postprocessor: Postprocessor, tokenizer: Tokenizer
+) -> None:
+    gentle, wind = (tokenizer.encode(word).ids for word in ("gentle", "wind"))
+    reasons = ["length", "length"]
+    decoded = decode(postprocessor, [gentle, wind], None, stop='["ind"]', finish_reasons=reasons)
+    assert decoded.finish_reasons == ["length", "stop"]
+    decode(postprocessor, [gentle], ("id", 1), stop='["ind"]')
+    last = decode(
+        postprocessor,
+        [wind],
+        ("id", 1),
+        stop='["ind"]',
+        finish_reasons=["cancelled"],
+        is_last=True,
+    )
+    assert last.finish_reasons == ["stop"]
+
+
+def test_a_stop_word_ends_the_text_and_stays_in_it(
+    postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
+) -> None:
+    tokens = tokenizer.encode("a gentle wind").ids
+    words = ["entl", "never"]
+    whole = decode(postprocessor, [tokens], None, stop_words=words)
+    assert whole == ResponseText(["a gentl"], stop_reasons=["entl"])
+    parts = [
+        decode(postprocessor, [[token]], ("id", 1), stop_words=words, is_last=place == len(tokens))
+        for place, token in enumerate(tokens, 1)
+    ]
+    assert "".join(part.text[0] for part in parts) == "a gentl"
+    assert len(streams) == 0
+
+
+def test_a_stop_word_in_the_prompt_ends_nothing(
+    postprocessor: Postprocessor, tokenizer: Tokenizer
+) -> None:
+    prompt, reply = (tokenizer.encode(text).ids for text in ("a gentle", " gentle wind"))
+    decoded = decode(
+        postprocessor,
+        [prompt + reply],
+        None,
+        stop_words=["gentle"],
+        num_echoed_tokens=len(prompt),
+    )
+    assert decoded.text == ["a gentle gentle"]

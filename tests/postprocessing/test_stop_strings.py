@@ -1,5 +1,7 @@
 """However the text is cut, it ends before the first stop string."""
 
+from collections.abc import Collection
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,13 +12,16 @@ STOPS = st.lists(st.text("ab\n", min_size=1, max_size=4), min_size=1, max_size=4
 CHUNKS = st.lists(st.text("ab\n", max_size=5), max_size=12)
 
 
-def cut(text: str, stop: list[str]) -> tuple[str, str | None]:
-    """The definition: the shortest beginning that ends in a stop string, less the longest such."""
+def cut(text: str, stop: list[str], kept: Collection[str] = ()) -> tuple[str, str | None]:
+    """The definition: the shortest beginning that ends in a stop string, less the longest such.
+
+    Those of `kept` stay.
+    """
     for end in range(1, len(text) + 1):
         matches = [each for each in stop if text[:end].endswith(each)]
         if matches:
             longest = max(matches, key=len)
-            return text[: end - len(longest)], longest
+            return text[: end if longest in kept else end - len(longest)], longest
     return text, None
 
 
@@ -28,6 +33,17 @@ def test_any_chunks_give_the_text_before_the_first_stop_string(
     stops = StopStrings(stop)
     text = "".join(stops.push(chunk) for chunk in chunks)
     assert (text + stops.at_end(""), stops.matched) == cut("".join(chunks), stop)
+
+
+@settings(max_examples=300)
+@given(stop=STOPS, kept=STOPS, chunks=CHUNKS, last=st.text("ab\n", max_size=5))
+def test_stop_words_stay_in_the_text(
+    stop: list[str], kept: list[str], chunks: list[str], last: str
+) -> None:
+    stops = StopStrings(stop, kept)
+    text = "".join(stops.push(chunk) for chunk in chunks)
+    expected = cut("".join([*chunks, last]), stop + kept, set(kept) - set(stop))
+    assert text + stops.at_end(last) == expected[0]
 
 
 @settings(max_examples=200)

@@ -45,6 +45,7 @@ def test_only_what_the_request_needs_is_sent(client: triton_grpc.InferenceServer
         "OUT_RETURN_PERF_METRICS",
         "OUT_TEMPERATURE",
         "STOP_WORDS_IDS",
+        "STOP_WORDS_TEXTS",
     }
 
 

@@ -132,9 +132,17 @@ def test_words_are_encoded_without_special_tokens_and_empty_ones_skipped(
     base: Preprocessor,
 ) -> None:
     inputs = prepare(base, text_input="hi", stop_words=["", "wind"], bad_words=["", "gold"])
-    assert inputs.stop_words == [base.tokenizer.encode("wind")]
+    assert inputs.stop_words[0] == base.tokenizer.encode("wind")
+    assert inputs.stop_words_texts == ["wind"]
     assert inputs.bad_words == [base.tokenizer.encode("gold")]
     assert 1 not in inputs.stop_words[0]
+
+
+def test_a_stop_word_is_given_to_the_engine_behind_a_blank_too(chat: Preprocessor) -> None:
+    inputs = prepare(chat, text_input="hi", stop_words=["wind"])
+    eos = len(chat.tokenizer.eos_ids) - 1
+    spellings = [chat.tokenizer.encode(word) for word in ("wind", " wind")]
+    assert inputs.stop_words[eos:] == spellings
 
 
 def test_a_directory_without_a_tokenizer_is_named(tmp_path: Path) -> None:
@@ -151,7 +159,7 @@ def test_a_configuration_that_is_no_json_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_engine_is_refused(tmp_path: Path) -> None:
     save_byte_level_bpe(tmp_path)
-    with pytest.raises(ValueError, match="engine is 'vllm'; known are reference, tensorrtllm"):
+    with pytest.raises(ValueError, match="engine is 'vllm'; known are reference, executor"):
         Preprocessor.load(tmp_path, 64, 4, "vllm")  # type: ignore[arg-type]
 
 

@@ -18,6 +18,7 @@ INPUTS = EngineInputs(
     end_id=2,
     pad_id=0,
     stop_words=[],
+    stop_words_texts=[],
     bad_words=[],
     embedding_bias=None,
     sampling={"top_k": 1, "seed": 2**64 - 1, "temperature": 0.5},

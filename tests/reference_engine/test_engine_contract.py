@@ -82,6 +82,7 @@ def test_every_input_at_once_brings_every_output(triton: TritonServer) -> None:
     expected: dict[str, tuple[Any, tuple[int, ...]]] = {
         "output_ids": (np.int32, (1, 1, length)),
         "sequence_length": (np.int32, (1, 1)),
+        "finish_reason": (np.object_, (1, 1)),
         "cum_log_probs": (np.float32, (1, 1)),
         "output_log_probs": (np.float32, (1, 1, length)),
         "num_input_tokens": (np.int32, (1, 1)),
@@ -97,7 +98,7 @@ def test_every_input_at_once_brings_every_output(triton: TritonServer) -> None:
 
 
 def test_a_plain_request_brings_the_tokens_and_nothing_else(triton: TritonServer) -> None:
-    assert whole(triton).keys() == {"output_ids", "sequence_length"}
+    assert whole(triton).keys() == {"output_ids", "sequence_length", "finish_reason"}
 
 
 def test_only_the_outputs_that_are_wanted_come(triton: TritonServer) -> None:
@@ -125,7 +126,12 @@ def test_a_stream_brings_new_tokens_and_all_log_probs_so_far(triton: TritonServe
     last = replies[-1].tensors
     assert np.allclose(last["output_log_probs"], expected["output_log_probs"], atol=1e-5)
     assert len({int(reply.tensors["arrival_time_ns"][0, 0]) for reply in replies}) == 1
-    assert [reply.is_final for reply in replies] == [False] * (len(replies) - 1) + [True]
+    is_last = [False] * (len(replies) - 1) + [True]
+    assert [reply.is_final for reply in replies] == is_last
+    # By these postprocessing knows the last response.
+    assert [reply.tensors["last_token_time_ns"][0, 0] > 0 for reply in replies] == is_last
+    assert ["finish_reason" in reply.tensors for reply in replies] == is_last
+    assert last["finish_reason"].tolist() == [[b"length"]]
 
 
 def test_a_stream_of_beams_brings_all_tokens_every_time(triton: TritonServer) -> None:

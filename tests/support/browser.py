@@ -1,13 +1,24 @@
 """A real Chromium for the tests of the pages; it reaches nothing but this machine."""
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, Route, sync_playwright
+from playwright.sync_api import (
+    BrowserContext,
+    Download,
+    Locator,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -21,7 +32,7 @@ FLAGS = [
 ]
 SCREENSHOTS = Path(__file__).parents[2] / ".run" / "screenshots"
 """What the tests have seen, for people to look at."""
-WAIT_MILLISECONDS = 60_000
+WAIT_MILLISECONDS = 30_000
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 
@@ -58,6 +69,7 @@ def chromium(profile: Path) -> Iterator[Browser]:
 
     Names are resolved to nothing, so that what the browser itself asks for leaves no trace either.
     """
+    expect.set_options(timeout=WAIT_MILLISECONDS)
     with sync_playwright() as playwright:
         context = playwright.chromium.launch_persistent_context(
             profile,
@@ -128,6 +140,12 @@ class ChatPage:
         self.page.get_by_label(name, exact=True).click()
         self.page.get_by_role("option", name=option, exact=True).click()
 
+    def choose_model(self, title: str) -> None:
+        """Choose a model, and wait until the page is about it."""
+        self.choose("Model", title)
+        expect(self.page.get_by_label("Model", exact=True)).to_have_text(title)
+        expect(self.field).to_have_attribute("placeholder", re.compile(title))
+
     def set_parameter(self, name: str, value: str) -> None:
         """Write into a field of the parameter panel, and wait until the page has taken it."""
         self.page.get_by_label(name, exact=True).fill(value)
@@ -144,6 +162,48 @@ class ChatPage:
     def facts(self) -> str:
         """What is written below the last reply."""
         return self.page.locator(".message.assistant .facts").last.inner_text()
+
+    @property
+    def tokens(self) -> int:
+        """What the context meter counts."""
+        return int(self.page.get_by_role("meter").get_attribute("aria-valuenow") or 0)
+
+    def request(self) -> dict[str, Any]:
+        """Return the body that the page says it sends next."""
+        self.page.get_by_role("button", name="Show the request").click()
+        dialog = self.page.get_by_role("dialog")
+        body: dict[str, Any] = json.loads(dialog.locator(".request-body").inner_text())
+        dialog.get_by_role("button", name="Close").click()
+        dialog.wait_for(state="hidden")
+        return body
+
+    def edit(self, place: int, text: str) -> None:
+        """Write something else for a message of the user, and send it."""
+        message = self.page.locator(".message.user").nth(place)
+        message.hover()
+        message.get_by_role("button", name="Edit and send again").click()
+        dialog = self.page.get_by_role("dialog")
+        dialog.get_by_label("Edited message").fill(text)
+        dialog.get_by_role("button", name="Send").click()
+        dialog.wait_for(state="hidden")
+        self.stop_button.wait_for()
+
+    def download(self, command: str) -> Download:
+        """Choose a command of the menu that makes a file."""
+        with self.page.expect_download() as download:
+            self.command(command)
+        return download.value
+
+    def upload(self, command: str, path: Path) -> None:
+        """Choose a command of the menu that reads a file."""
+        with self.page.expect_file_chooser() as chooser:
+            self.command(command)
+        chooser.value.set_files(path)
+
+    def command(self, name: str) -> None:
+        """Choose a command of the menu."""
+        self.page.get_by_role("button", name="More", exact=True).click()
+        self.page.get_by_role("menuitem", name=name).click()
 
     def screenshot(self, name: str) -> None:
         """Keep what the page looks like."""

@@ -49,7 +49,9 @@ def stateless_repository(destination: Path, tokens_per_second: int = 0) -> Model
     repository.write("postprocessing", config)
     ensemble = repository.read("ensemble")
     _, engine, step = ensemble.ensemble_scheduling.step
-    del engine.output_map["arrival_time_ns"]
+    unused = ("arrival_time_ns", "last_token_time_ns", "finish_reason")
+    for key in (*unused, "stop_words_texts", "num_echoed_tokens"):
+        del engine.output_map[key]
     for key in [each for each in step.input_map if each not in kept]:
         del step.input_map[key]
     for key in [each for each in step.output_map if each not in kept]:

@@ -1,9 +1,8 @@
-"""Stand-ins for programs that cannot be installed here: trtllm-build, ModelOpt's script, a driver.
+"""Stand-ins for programs that cannot be installed here: trtllm-build and a driver.
 
 They need a GPU. The stand-in for trtllm-build takes the real command line, records it, and writes
 the files of an engine, with a config.json in the form that TensorRT-LLM gives it
-(NVIDIA/TensorRT-LLM, tensorrt_llm/builder.py); the one for ModelOpt writes an FP8 checkpoint of
-zeros. What an engine computes is not tested with them.
+(NVIDIA/TensorRT-LLM, tensorrt_llm/builder.py). What an engine computes is not tested with them.
 """
 
 import json
@@ -49,41 +48,6 @@ pathlib.Path("model.cache").write_bytes(b"written to the working directory")
 print("Total time of building all engines: 00:00:00")
 """
 
-MODELOPT_EXPORT = """
-import json, math, pathlib, sys
-from build_engines.checkpoint.convert import plan_conversion
-from build_engines.checkpoint.layout import plan_layout
-from build_engines.checkpoint.manifest import Conversion
-from build_engines.checkpoint.trtllm_config import parse_trtllm_config
-flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
-output, source = pathlib.Path(flags["--output_dir"]), pathlib.Path(flags["--model_dir"])
-huggingface = json.loads((source / "config.json").read_text())
-conversion = Conversion(
-    model="any", architecture=huggingface["architectures"][0], tp_size=int(flags["--tp_size"]),
-    dtype=flags["--dtype"], quantization="none", use_parallel_embedding=True,
-)
-config = plan_conversion(source, conversion)[0].model_dump()
-config["quantization"] = {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}
-config["rotary_base"] = float(huggingface.get("rope_theta", 10000.0))
-(output / "config.json").write_text(json.dumps(config))
-tensors = {}
-for name, shape in plan_layout(parse_trtllm_config(config)).shapes.items():
-    quantized = len(shape) == 2 and name.startswith("transformer.layers.")
-    tensors[name] = ("F8_E4M3" if quantized else "BF16", shape)
-    if quantized:
-        for scale in ("weights_scaling_factor", "activation_scaling_factor"):
-            tensors[name.removesuffix("weight") + scale] = ("F32", (1,))
-header, offset = {}, 0
-for name, (dtype, shape) in tensors.items():
-    end = offset + math.prod(shape) * {"F8_E4M3": 1, "BF16": 2, "F32": 4}[dtype]
-    header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}
-    offset = end
-text = json.dumps(header).encode()
-for rank in range(conversion.tp_size):
-    content = len(text).to_bytes(8, "little") + text + bytes(offset)
-    (output / f"rank{rank}.safetensors").write_bytes(content)
-"""
-
 
 def install(
     directory: Path, monkeypatch: pytest.MonkeyPatch, gpus: list[str], version: str = "1.2.1"
@@ -101,13 +65,6 @@ def install(
     metadata.parent.mkdir(parents=True)
     metadata.write_text(f"Metadata-Version: 2.1\nName: tensorrt_llm\nVersion: {version}\n")
     monkeypatch.syspath_prepend(str(packages))
-
-
-def write_export_script(directory: Path) -> Path:
-    """Write the stand-in for ModelOpt's script."""
-    path = directory / "quantize.py"
-    path.write_text(MODELOPT_EXPORT)
-    return path
 
 
 def edit_json(path: Path, *keys: str, value: Any) -> None:

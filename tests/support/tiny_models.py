@@ -118,10 +118,16 @@ def model_of(shape: str) -> ModelEntry:
 
 
 def make_checkpoint(
-    directory: Path, shape: str, dtype: torch.dtype = torch.float32, **save: Any
+    directory: Path,
+    shape: str,
+    dtype: torch.dtype = torch.float32,
+    *,
+    tie_word_embeddings: bool = False,
+    **save: Any,
 ) -> Path:
     """Write a random checkpoint; `save` goes to `save_pretrained`."""
     config = _SHAPES[shape][1]()
+    config.tie_word_embeddings = tie_word_embeddings
     model = _CLASSES[type(config)](config)
     generator = torch.Generator().manual_seed(SHAPES.index(shape))
     with torch.no_grad():

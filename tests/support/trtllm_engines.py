@@ -13,13 +13,10 @@ from catalog import EnginePlan, ModelEntry
 
 def make_source(directory: Path, model: ModelEntry) -> Path:
     """Write what a Hugging Face checkpoint of the model has beside its weights."""
-    shape = model.shape.model_dump(exclude={"rope_theta", "partial_rotary_factor"})
     stablelm = model.architecture == "StableLmForCausalLM"
     config = {
-        **shape,
+        **model.shape.model_dump(),
         "architectures": [model.architecture],
-        "rope_theta": model.shape.rope_theta,
-        "partial_rotary_factor": model.shape.partial_rotary_factor,
         "layer_norm_eps" if stablelm else "rms_norm_eps": 1e-5,
     }
     directory.mkdir()

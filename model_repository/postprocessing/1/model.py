@@ -53,6 +53,11 @@ class TritonPythonModel:
         tokens, lengths = tensors["TOKENS_BATCH"], tensors["SEQUENCE_LENGTH"]
         arrival = tensors.get("ARRIVAL_TIME_NS")
         num_input_tokens = tensors.get("NUM_INPUT_TOKENS")
+        echoed = tensors.get("NUM_ECHOED_TOKENS")
+        reasons = _texts(tensors["FINISH_REASON"]) if "FINISH_REASON" in tensors else None
+        last_token_time = (
+            tensors["LAST_TOKEN_TIME_NS"].item() if "LAST_TOKEN_TIME_NS" in tensors else 0
+        )
         decoded = self._postprocessor.text_of(
             EngineResponse(
                 beams=[
@@ -62,6 +67,10 @@ class TritonPythonModel:
                 stream=None if arrival is None else (request.request_id(), int(arrival.item())),
                 num_input_tokens=0 if num_input_tokens is None else int(num_input_tokens.item()),
                 parameters=request.parameters(),
+                num_echoed_tokens=None if echoed is None else int(echoed.item()),
+                stop_words=_texts(tensors["STOP_WORDS"]) if "STOP_WORDS" in tensors else [],
+                finish_reasons=reasons,
+                is_last=reasons is not None or last_token_time > 0,
             )
         )
         outputs = [_strings("OUTPUT", decoded.text)]
@@ -69,6 +78,8 @@ class TritonPythonModel:
             outputs.append(_strings("PENDING", decoded.pending))
         if decoded.stop_reasons is not None:
             outputs.append(_strings("STOP_REASON", decoded.stop_reasons))
+        if decoded.finish_reasons is not None:
+            outputs.append(_strings("FINISH_REASON", decoded.finish_reasons))
         if decoded.with_output_ids:
             outputs.append(pb_utils.Tensor("OUTPUT_IDS", tokens))
         if "PROMPT_IDS" in tensors:
@@ -86,6 +97,10 @@ class TritonPythonModel:
 def _shaped(name: str, texts: list[str], like: Any) -> Any:
     content = np.array([text.encode() for text in texts], dtype=np.object_)
     return pb_utils.Tensor(name, content.reshape(like.shape))
+
+
+def _texts(tensor: Any) -> list[str]:
+    return [text.decode() for text in tensor.reshape(-1)]
 
 
 def _strings(name: str, texts: list[str]) -> Any:

@@ -14,6 +14,7 @@ import triton_python_backend_utils as pb_utils
 from aeolus_contract.failures import FailureKind, failure_text
 from engine_step.call import EngineCall
 from engine_step.delivery import Delivery
+from engine_step.end_of_stream import with_end_of_stream
 from engine_step.interface import (
     Engine,
     QueueFullError,
@@ -94,7 +95,8 @@ class TritonPythonModel:
 
         self._delivery.track(call.request.request_id, sender)
         self._engine.submit(
-            call.request, lambda event: self._delivery.send(sender, event, to_response)
+            call.request,
+            with_end_of_stream(lambda event: self._delivery.send(sender, event, to_response)),
         )
 
     def _check(self) -> None:

@@ -14,7 +14,9 @@ Turn = dict[str, str]
 """`role` and `content`."""
 
 NOT_ON_THE_PANEL = {
+    "add_generation_prompt",
     "attention_mask",
+    "continue_final_message",
     "generation_config",
     "input_ids",
     "inputs",

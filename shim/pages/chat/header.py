@@ -5,6 +5,8 @@ from nicegui import ui
 from shim.pages.chat.buttons import LOGO, icon_button
 from shim.pages.chat.conversation import Conversation
 from shim.pages.chat.dialogs import Dialogs
+from shim.pages.chat.engine_panel import EnginePanel
+from shim.pages.chat.files import Files
 from shim.pages.chat.session import Notice, Session
 from shim.pages.chat.settings_panel import SettingsPanel
 
@@ -24,7 +26,9 @@ class Header:
         session: Session,
         conversation: Conversation,
         dialogs: Dialogs,
+        files: Files,
         settings: SettingsPanel,
+        engine: EnginePanel,
     ):
         self._session = session
         self._dark = ui.dark_mode(session.is_dark)
@@ -42,10 +46,17 @@ class Header:
             ui.space()
             self._meter = ContextMeter(session)
             icon_button("edit_square", "New conversation", conversation.clear, "new")
-            self._theme = icon_button("", "", self._change_theme)
+            icon_button("insights", "Engine", engine.toggle, "engine").classes("wide-only")
+            self._theme = icon_button("", "", self._change_theme).classes("wide-only")
             with icon_button("more_vert", "More"), ui.menu().props("auto-close"):
                 for text, action in dialogs.commands.items():
-                    ui.menu_item(text, action)
+                    ui.menu_item(text, action).props("role=menuitem")
+                for text, action in (("Engine", engine.toggle), ("Theme", self._change_theme)):
+                    ui.menu_item(text, action).props("role=menuitem").classes("narrow-only")
+                ui.separator()
+                for text, action in files.commands.items():
+                    ui.menu_item(text, action).props("role=menuitem")
+                files.add_import()
         self._show_theme()
 
     def update(self, notice: Notice) -> None:

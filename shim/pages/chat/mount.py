@@ -12,6 +12,8 @@ from shim.pages.chat.buttons import LOGO_PATH
 CHAT_PATH = "/chat"
 TAB_SECONDS = 12 * 3600.0
 """A conversation that no page has shown for so long is forgotten."""
+RECONNECT_SECONDS = 10.0
+"""A browser that is away for longer is taken for closed, and its generation is cancelled."""
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
@@ -60,6 +62,7 @@ def mount_chat_page(app: FastAPI) -> None:
         favicon=ICON,
         dark=None,
         language="en-US",
+        reconnect_timeout=RECONNECT_SECONDS,
         tailwind=False,
         show_welcome_message=False,
     )

@@ -9,6 +9,8 @@ from nicegui import app, ui
 from shim.pages.chat.composer import Composer
 from shim.pages.chat.conversation import Conversation
 from shim.pages.chat.dialogs import Dialogs
+from shim.pages.chat.engine_panel import EnginePanel
+from shim.pages.chat.files import Files
 from shim.pages.chat.header import Header
 from shim.pages.chat.message_list import MessageList
 from shim.pages.chat.service import Address, Service
@@ -44,7 +46,7 @@ async def chat_page(request: Request) -> None:
     if tab is None:
         session = Session([settings.answers_by_default, *settings.models])
         tab = app.storage.tab[TAB] = Tab(session, Conversation(session, service))
-    page = ChatPage(tab)
+    page = ChatPage(tab, EnginePanel(tab.session, service, settings.triton_metrics_addresses))
     if settings.all_api_keys() and not tab.session.api_key:
         page.dialogs.ask_for_key()
 
@@ -52,13 +54,16 @@ async def chat_page(request: Request) -> None:
 class ChatPage:
     """The widgets of one browser tab."""
 
-    def __init__(self, tab: Tab):
+    def __init__(self, tab: Tab, engine: EnginePanel):
         self._session = session = tab.session
         self._conversation = conversation = tab.conversation
         self._client = ui.context.client
         self.dialogs = dialogs = Dialogs(session, conversation)
         self._settings = SettingsPanel(session, dialogs)
-        self._header = Header(session, conversation, dialogs, self._settings)
+        self._engine = engine
+        self._header = Header(
+            session, conversation, dialogs, Files(session, conversation), self._settings, engine
+        )
         self._messages = MessageList(session, conversation, dialogs)
         self._composer = Composer(session, conversation)
         self._stop_listening = session.listen(self._update)
@@ -74,5 +79,6 @@ class ChatPage:
     async def _leave(self) -> None:
         """Cancel a generation that no page shows any more."""
         self._stop_listening()
+        self._engine.close()
         if not self._session.is_watched:
             await self._conversation.stop()

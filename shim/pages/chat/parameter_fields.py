@@ -105,7 +105,7 @@ class ParameterField:
         field.on_value_change(lambda: self._take_number(field.value))
         step = 1 if row.type == "integer" else 0.05
         placeholder = "" if self._default is None else f"{self._default:g}"
-        field.props(f'outlined dense step={step} debounce=200 placeholder="{placeholder}"')
+        field.props(f'outlined dense step={step} placeholder="{placeholder}"')
         if row.name in SLIDERS:
             low = 0.0 if row.at_least is None else max(row.at_least, 0.0)
             slider = ui.slider(min=round(low, 2), max=SLIDERS[row.name], step=0.05, value=value)

@@ -99,7 +99,7 @@ def _as_pickle(checkpoint: Path, shards: int) -> None:
 @pytest.mark.parametrize("form", ["sharded safetensors", "one .bin", "sharded .bin"])
 def test_every_form_of_a_checkpoint_converts_alike(tmp_path: Path, form: str) -> None:
     one = tiny_models.make_checkpoint(tmp_path / "one", "mistral-7b", torch.bfloat16)
-    options = {"max_shard_size": "300KB"} if form == "sharded safetensors" else {}
+    options: dict[str, Any] = {"max_shard_size": "300KB"} if form == "sharded safetensors" else {}
     other = tiny_models.make_checkpoint(tmp_path / "other", "mistral-7b", torch.bfloat16, **options)
     if form.endswith(".bin"):
         _as_pickle(other, shards=1 if form.startswith("one") else 3)

@@ -101,7 +101,10 @@ def test_llama3_scaling_reaches_rotary_scaling(tmp_path: Path) -> None:
         ({"attention_bias": True}, "attention_bias"),
         ({"mlp_bias": True}, "mlp_bias"),
         ({"hidden_act": "gelu"}, "hidden_act"),
-        ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
+        (
+            {"quantization_config": {"quant_method": "gptq"}},
+            "quantized by GPTQ; give the checkpoint",
+        ),
         ({"num_attention_heads": 7, "num_key_value_heads": 2}, "does not divide"),
         ({"rms_norm_eps": None}, "rms_norm_eps"),
         ({"partial_rotary_factor": 0.5}, "always rotates all"),

@@ -151,6 +151,53 @@ def test_ranks_that_do_not_divide_the_heads_are_refused(checkpoint: Path, tp_siz
     fail(checkpoint, CheckpointError, f"tp_size {tp_size} does not divide", tp_size=tp_size)
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_weight_that_is_no_finite_number_is_refused_whatever_the_types(
+    tmp_path: Path, dtype: Any, stored: torch.dtype, value: str
+) -> None:
+    checkpoint = tiny_models.make_checkpoint(tmp_path / "source", "mistral-7b", stored)
+    file = checkpoint / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.self_attn.k_proj.weight"][5, 7] = float(value)
+    save_file(tensors, file)
+    fail(checkpoint, CheckpointError, r"layers\.1\.self_attn\.k_proj\.weight: .*NaN", dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("files", "what"),
+    [
+        (["adapter_config.json", "adapter_model.safetensors"], "LoRA adapter .* merge it into"),
+        (["model-q4_k_m.gguf"], "GGUF file for llama.cpp; give the Hugging Face checkpoint"),
+        (["consolidated.00.pth", "params.json", "tokenizer.model"], "Meta's original form"),
+        (["consolidated.safetensors", "params.json"], "Mistral's original form"),
+        ([], r"config\.json: No such file"),
+    ],
+)
+def test_what_is_no_hugging_face_checkpoint_is_told_apart(
+    tmp_path: Path, files: list[str], what: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in files:
+        (source / name).touch()
+    fail(source, CheckpointError, what)
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "fp8", "bitsandbytes"])
+def test_a_quantized_checkpoint_is_refused_by_its_method(checkpoint: Path, method: str) -> None:
+    tiny_models.edit_json(checkpoint / "config.json", quantization_config={"quant_method": method})
+    reason = f"quantized by {method.upper()}; give the checkpoint that it was made from"
+    fail(checkpoint, CheckpointError, reason)
+
+
+def test_a_converted_checkpoint_is_not_converted_again(checkpoint: Path, tmp_path: Path) -> None:
+    convert(MISTRAL, checkpoint, tmp_path / "converted")
+    with pytest.raises(CheckpointError, match="a TensorRT-LLM checkpoint already"):
+        convert(MISTRAL, tmp_path / "converted", tmp_path / "out")
+
+
 def test_a_value_beyond_float16_is_refused_and_not_made_infinite(checkpoint: Path) -> None:
     file = checkpoint / "model.safetensors"
     tensors = load_file(file)

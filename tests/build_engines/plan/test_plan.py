@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from build_engines.plan.capacity import PlanError, choose_engine, make_plan, measure
+from build_engines.plan.capacity import (
+    PlanError,
+    choose_engine,
+    make_plan,
+    measure,
+    usual_kv_cache_dtype,
+)
 from build_engines.plan.gpus import GIB
 from build_engines.plan.memory import kv_bytes_per_token, rank_parameters
 from build_engines.plan.report import render
@@ -81,7 +87,8 @@ def test_weights_take_the_known_sizes(
 def test_a_token_takes_the_known_bytes_of_kv_cache(
     model: str, tp_size: int, quantization: Quantization, size: int
 ) -> None:
-    assert kv_bytes_per_token(CATALOG[model].shape, tp_size, quantization) == size
+    kv_cache_dtype = usual_kv_cache_dtype(quantization)
+    assert kv_bytes_per_token(CATALOG[model].shape, tp_size, kv_cache_dtype) == size
 
 
 @pytest.mark.parametrize(
@@ -134,6 +141,7 @@ def test_the_kv_cache_holds_the_known_number_of_tokens(
     change = {
         "tp_size": tp_size,
         "quantization": quantization,
+        "kv_cache_dtype": usual_kv_cache_dtype(quantization),
         "gpu": gpu,
         "max_num_tokens": max_num_tokens,
     }
@@ -166,9 +174,40 @@ def test_the_catalogs_plan_for_the_asked_hardware_is_taken() -> None:
     assert engine == CATALOG["mistral-7b"].variants[0]
 
 
+def test_an_fp8_cache_goes_with_calibrated_weights_and_may_be_left_out() -> None:
+    model = CATALOG["llama-3-8b-instruct"]
+    awq = choose_engine(model, gpu="H100", quantization="int4_awq", kv_cache_dtype="fp8")
+    plain = choose_engine(model, gpu="H100", quantization="int4_awq")
+    assert (
+        make_plan(model, awq).kv_bytes_per_token * 2 == make_plan(model, plain).kv_bytes_per_token
+    )
+    fp8 = choose_engine(model, gpu="H100", quantization="fp8", kv_cache_dtype="auto")
+    assert make_plan(model, fp8).kv_bytes_per_token == 131_072
+    assert "1 x H100 fp8 with auto KV cache" in render(make_plan(model, fp8))
+    with pytest.raises(PlanError, match="comes with weights in fp8 or int4_awq only"):
+        choose_engine(model, gpu="H100", quantization="int8", kv_cache_dtype="fp8")
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "reason"),
+    [
+        ("stablelm-zephyr-3b", {}, "ModelOpt cannot export a StableLmForCausalLM in int4_awq"),
+        ("llama-3-8b-instruct", {"kv_cache_dtype": "fp8"}, "an A10G has no FP8 for the KV cache"),
+        ("llama-3-8b-instruct", {"tp_size": 32}, "128 inputs at a time, and intermediate_size"),
+    ],
+)
+def test_int4_awq_that_cannot_be_is_refused(
+    model: str, change: dict[str, object], reason: str
+) -> None:
+    engine = CATALOG[model].engine.model_copy(update={"quantization": "int4_awq", **change})
+    with pytest.raises(PlanError, match=reason):
+        make_plan(CATALOG[model], engine)
+
+
 def test_what_the_catalog_does_not_plan_is_its_default_with_the_asked_changes() -> None:
     engine = choose_engine(CATALOG["mistral-7b"], gpu="H200", context=8192)
-    changes = {"gpu": "H200", "max_seq_len": 8192, "max_input_len": 8191}
+    changes = {"gpu": "H200", "max_seq_len": 8192}
+    assert engine.max_input_len == 8191
     assert engine == CATALOG["mistral-7b"].engine.model_copy(update=changes)
 
 

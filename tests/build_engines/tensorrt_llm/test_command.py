@@ -6,20 +6,26 @@ from pathlib import Path
 import pytest
 
 from build_engines.documentation import DOCUMENT, render_document
-from build_engines.tensorrt_llm.command import modelopt_export_command, trtllm_build_command
+from build_engines.tensorrt_llm.command import trtllm_build_command
 from catalog import EnginePlan, ModelEntry, load_catalog
 
 CATALOG = load_catalog()
 TABLE = json.loads((Path(__file__).parent / "trtllm_build_flags.json").read_text())
 KINDS = {name: kind for kind, names in TABLE["kinds"].items() for name in names}
 PLANS = [
-    pytest.param(model, plan, id=f"{model.name}-{plan.gpu}-{plan.quantization}")
+    pytest.param(
+        model, plan, id=f"{model.name}-{plan.gpu}-{plan.quantization}-{plan.kv_cache_dtype}"
+    )
     for model in CATALOG.values()
     for plan in [
         *model.engine_plans,
         # What no plan of the catalog asks for but the command line allows.
         model.engine.model_copy(update={"tp_size": 2, "quantization": "int4"}),
         model.engine.model_copy(update={"tp_size": 4, "gpu": "H200"}),
+        model.engine.model_copy(update={"quantization": "fp8", "gpu": "H200"}),
+        model.engine.model_copy(
+            update={"quantization": "int4_awq", "kv_cache_dtype": "fp8", "gpu": "H100"}
+        ),
     ]
 ]
 
@@ -65,7 +71,7 @@ def test_flags_that_exclude_each_other_are_never_together(
         assert "reduce_fusion" in on
         assert plan.quantization == "fp8"
     if "use_fp8_context_fmha" in on:
-        assert plan.quantization == "fp8"
+        assert (plan.quantization, plan.kv_cache_dtype) == ("fp8", "fp8")
         assert plan.gpu in ("H100", "H200")
     if given.get("use_fused_mlp", "enable") == "enable":
         assert plan.quantization in ("none", "fp8")
@@ -96,21 +102,6 @@ def test_the_timing_cache_is_written_into_the_engine_directory() -> None:
 def test_ranks_are_built_by_as_many_workers_as_told() -> None:
     model = CATALOG["llama-2-70b"]
     assert flags(model, model.engine, workers=2)["workers"] == "2"
-
-
-def test_fp8_is_exported_with_an_fp8_kv_cache_for_every_rank() -> None:
-    plan = next(each for each in CATALOG["llama-2-70b"].variants if each.quantization == "fp8")
-    command = modelopt_export_command(plan, Path("/source"), Path("/out"), Path("/quantize.py"))
-    assert command[:2] == ["python3", "/quantize.py"]
-    assert dict(zip(command[2::2], command[3::2], strict=True)) == {
-        "--model_dir": "/source",
-        "--output_dir": "/out",
-        "--dtype": "float16",
-        "--qformat": "fp8",
-        "--kv_cache_dtype": "fp8",
-        "--calib_size": "512",
-        "--tp_size": "2",
-    }
 
 
 def test_the_documented_commands_are_those_of_the_catalog() -> None:

@@ -7,13 +7,12 @@ import pytest
 
 from build_engines.checkpoint.convert import convert
 from build_engines.checkpoint.engine_config import EngineError
-from build_engines.plan.capacity import choose_engine
-from build_engines.tensorrt_llm.build import build_engine, export_fp8
+from build_engines.tensorrt_llm.build import build_engine
 from build_engines.tensorrt_llm.engine_checks import check_engine
 from build_engines.tensorrt_llm.preflight import PreflightError
 from build_engines.tensorrt_llm.tool import ToolError
 from catalog import EnginePlan, ModelEntry
-from support.nvidia_tools import A10G, A100_80, H100, edit_json, install, write_export_script
+from support.nvidia_tools import A10G, A100_80, edit_json, install
 from support.tiny_models import checkpoint_of, model_of
 
 MISTRAL = model_of("zephyr-7b-beta")
@@ -169,32 +168,6 @@ def test_a_checkpoint_of_another_architecture_is_refused(tmp_path: Path, checkpo
 def test_an_existing_output_is_left_alone(tmp_path: Path, checkpoint: Path) -> None:
     with pytest.raises(EngineError, match="exists; remove it"):
         build(checkpoint, tmp_path)
-
-
-def test_fp8_is_exported_by_modelopt_and_built(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(tmp_path, monkeypatch, gpus=[H100])
-    plan = choose_engine(MISTRAL, gpu="H100", quantization="fp8")
-    script = write_export_script(tmp_path)
-    source = checkpoint_of("zephyr-7b-beta")
-    export_fp8(MISTRAL, plan, source, tmp_path / "fp8", print, script)
-    assert (tmp_path / "fp8.log").read_text().startswith(f"$ python3 {script} --model_dir")
-    build(tmp_path / "fp8", tmp_path / "engine", plan=plan)
-    argv = json.loads((tmp_path / "engine" / "argv.json").read_text())
-    assert argv[argv.index("--gemm_plugin") + 1] == "disable"
-
-
-def test_an_export_that_lost_the_rotary_base_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    install(tmp_path, monkeypatch, gpus=[H100])
-    llama = model_of("llama-3-8b-instruct")
-    plan = choose_engine(llama, gpu="H100", quantization="fp8")
-    source = checkpoint_of("llama-3-8b-instruct")  # saved by transformers 5: no rope_theta
-    with pytest.raises(EngineError, match=r"rotary_base 10000, but .* has 500000"):
-        export_fp8(llama, plan, source, tmp_path / "fp8", print, write_export_script(tmp_path))
-    assert not (tmp_path / "fp8").exists()
 
 
 @pytest.mark.parametrize(

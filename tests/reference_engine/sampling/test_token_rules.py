@@ -188,3 +188,42 @@ def test_a_streamed_beam_search_reports_all_beams_in_full_every_time(llama: Serv
     assert [len(event.output_ids[0]) for event in events] == [1, 2, 3, 4, 5, 6]
     assert all(len(event.output_ids) == 3 for event in events)
     assert events[-1].output_ids == ask(llama.engine, request(PROMPT, 6, **fields))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_why_a_sequence_ended_is_what_happened(llama: Served, streaming: bool) -> None:
+    plain = greedy(llama)
+    place = next(i for i in range(2, 16) if plain[i] not in plain[:i])
+
+    def reasons(length: int, **fields: Any) -> list[str] | None:
+        replies = Replies()
+        llama.engine.submit(request(PROMPT, length, streaming=streaming, **fields), replies)
+        *earlier, last = replies.all()
+        assert all(each.finish_reasons is None for each in earlier)
+        return [*last.finish_reasons] if last.finish_reasons else None
+
+    assert reasons(place + 1) == ["length"]
+    assert reasons(place + 1, end_id=plain[place]) == ["stop"]
+    assert reasons(place, end_id=plain[place]) == ["length"]
+    assert reasons(place + 1, stop_words=[[plain[place]]]) == ["stop"]
+
+
+def test_each_beam_says_why_it_ended(llama: Served) -> None:
+    replies = Replies()
+    best = ask(llama.engine, request(PROMPT, 4, beam_width=3))
+    fields: dict[str, Any] = {"beam_width": 3, "end_id": best[0][3], "len_penalty": 1.0}
+    llama.engine.submit(request(PROMPT, 4, **fields), replies)
+    final = replies.final()
+    assert final.finish_reasons is not None
+    for tokens, reason in zip(final.output_ids, final.finish_reasons, strict=True):
+        assert (reason == "stop") is (len(tokens) < 4)
+
+
+@pytest.mark.parametrize("beam_width", [1, 2])
+def test_a_cancelled_request_says_so(llama: Served, beam_width: int) -> None:
+    replies = Replies()
+    fields: dict[str, Any] = {"request_id": "cancelled", "beam_width": beam_width}
+    llama.engine.submit(request(PROMPT, 100, streaming=True, **fields), replies)
+    replies.next()
+    llama.engine.cancel("cancelled")
+    assert replies.final().finish_reasons == ["cancelled"] * beam_width

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -25,6 +26,7 @@ def service_url(triton: TritonServer, tmp_path_factory: pytest.TempPathFactory) 
         "AEOLUS_DRAIN_SECONDS": "0",
         "AEOLUS_PORT": "0",
         "AEOLUS_TRITON_ADDRESSES": triton.grpc_address,
+        "AEOLUS_TRITON_METRICS_ADDRESSES": urlsplit(triton.metrics_url).netloc,
     }
     log_path = tmp_path_factory.mktemp("chat") / "shim.log"
     with (

@@ -301,7 +301,7 @@ class Executor:
         if active.is_cancelled:
             beams, reason = [[] for _ in beams], reasons.CANCELLED
         elif event.is_final:
-            reason = self._reason(active, sequence, event)
+            reason = self._reason(active, event)
         if not request.streaming and not request.output_config.exclude_input_from_output:
             beams = [[*active.prompt, *tokens] for tokens in beams]
         result = BOUND["Result"](
@@ -319,14 +319,15 @@ class Executor:
             result.request_perf_metrics = _perf_metrics(event)
         return result
 
-    def _reason(self, active: _Active, sequence: int, event: TokenEvent) -> Any:
+    def _reason(self, active: _Active, event: TokenEvent) -> Any:
         reasons = BOUND["FinishReason"]
         request, last = active.request, event.output_ids[0]
+        if event.finish_reasons is not None and event.finish_reasons[0] == "length":
+            return reasons.LENGTH
         for word in request.stop_words or []:
             if last[-len(word) :] == word or (len(word) > len(last) > 0 and last[-1] == word[-1]):
                 return reasons.STOP_WORDS
-        longest = min(request.max_tokens, self._limits["max_seq_len"] - len(active.prompt))
-        return reasons.LENGTH if active.counts[sequence] >= longest else reasons.END_ID
+        return reasons.END_ID
 
     def _respond(self, number: int, active: _Active, content: Any) -> None:
         response = Response(number, content, active.request.client_id)
