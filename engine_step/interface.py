@@ -142,7 +142,8 @@ class TokenEvent:
             return None
         if len(later.output_ids) > 1:
             return later
-        return replace(later, output_ids=[self.output_ids[0] + later.output_ids[0]])
+        joined = [self.output_ids[0] + later.output_ids[0]]
+        return replace(later, output_ids=joined, prompt=self.prompt)
 
 
 @dataclass(frozen=True, slots=True)
