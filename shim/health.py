@@ -76,5 +76,5 @@ async def model_loaded(request: Request, model: str) -> Response:
     models: ServedModels = request.state.models
     served = models.of_request(request, model)
     if served.client.is_ready:
-        return JSONResponse(model_object(served.entry.name))
+        return JSONResponse(model_object(served.entry))
     return error_reply(request, 503, f"Model with name {model} is not ready.")

@@ -9,6 +9,10 @@ class InvalidRequestError(ServiceError):
     """The request is wrong and was not run; sending it again will fail again."""
 
 
+class AuthenticationError(ServiceError):
+    """The server asks for an API key, or does not know this one."""
+
+
 class ModelNotFoundError(ServiceError):
     """The server does not serve that model."""
 
@@ -23,6 +27,10 @@ class ServerEndingError(ServiceError):
 
 class ServerUnavailableError(ServiceError):
     """The server cannot be reached, is starting or stopping, or went away in mid-reply."""
+
+
+class ConnectionFailedError(ServerUnavailableError):
+    """The connection failed before the reply began; another server may be asked at once."""
 
 
 class ServerBrokenError(ServerUnavailableError):

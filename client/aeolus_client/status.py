@@ -3,6 +3,7 @@
 import grpc
 
 from aeolus_client.errors import (
+    ConnectionFailedError,
     GenerationFailedError,
     InvalidRequestError,
     ModelNotFoundError,
@@ -13,6 +14,8 @@ from aeolus_client.errors import (
 )
 from aeolus_contract.failures import FailureKind, read_failure
 
+# What gRPC says where no connection came about (grpc/grpc, src/core/load_balancing/pick_first).
+NO_CONNECTION = "failed to connect to all addresses"
 ERRORS: dict[FailureKind, type[ServiceError]] = {
     FailureKind.INVALID_REQUEST: InvalidRequestError,
     FailureKind.QUEUE_FULL: ServerBusyError,
@@ -35,6 +38,8 @@ def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceErro
             return InvalidRequestError(text)
         case grpc.StatusCode.NOT_FOUND:
             return ModelNotFoundError(text)
+        case grpc.StatusCode.UNAVAILABLE if text.startswith(NO_CONNECTION):
+            return ConnectionFailedError(f"Triton cannot be reached: {text}")
         case (
             grpc.StatusCode.UNAVAILABLE
             | grpc.StatusCode.CANCELLED

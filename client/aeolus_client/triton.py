@@ -129,6 +129,10 @@ class TritonClient:
         """Return the name of the engine behind the ensemble, as preprocessing knows it."""
         return (await self._deployment_of_model()).engine
 
+    async def context_length(self) -> int:
+        """Return how many tokens prompt and reply together may have."""
+        return (await self._deployment_of_model()).max_seq_len
+
     async def is_ready(self) -> bool:
         """Whether the ensemble and all its steps are loaded and the server can be reached."""
         try:

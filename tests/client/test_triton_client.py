@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 import urllib.request
@@ -319,29 +318,3 @@ def test_a_server_that_does_not_run_is_said_to_be_unavailable() -> None:
 
     with pytest.raises(ServerUnavailableError):
         asyncio.run(run())
-
-
-def test_the_command_line_prints_the_reply_and_its_counts(triton: TritonServer) -> None:
-    done = subprocess.run(
-        [*COMMAND, "What is a zephyr?", "--address", triton.grpc_address],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "breeze" in done.stdout
-    assert "finished by stop" in done.stderr
-
-
-def test_the_command_line_says_what_is_wrong(triton: TritonServer) -> None:
-    done = subprocess.run(
-        [
-            *(*COMMAND, "hi", "--address", triton.grpc_address),
-            *("--max-tokens", "0"),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert done.stderr == "error: max_tokens is 0; ask for at least 1 new token\n"

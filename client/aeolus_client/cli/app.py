@@ -1,8 +1,10 @@
 """The typer application."""
 
+from collections.abc import Callable
+
 import typer
 
-from aeolus_client import __main__ as asking
+from aeolus_client.cli import ask, bench, chat, predict, status
 from aeolus_client.cli.extensions import Extension
 
 PASS_ON = {
@@ -11,12 +13,18 @@ PASS_ON = {
     "allow_interspersed_args": False,
     "help_option_names": [],
 }
-CLIENT_PANEL = "Use a server"
-EXTENSION_PANEL = "Run a server"
+COMMANDS: dict[str, Callable[..., None]] = {
+    "ask": ask.ask,
+    "chat": chat.chat,
+    "predict": predict.predict,
+    "models": status.models,
+    "status": status.status,
+    "bench": bench.bench,
+}
 
 
 def run(arguments: list[str], extensions: dict[str, Extension]) -> int:
-    """Run one of the client's commands, or show the help of all."""
+    """Run one of the client's commands, or show the help of all; returns the exit code."""
     app = typer.Typer(
         name="aeolus",
         no_args_is_help=True,
@@ -24,14 +32,11 @@ def run(arguments: list[str], extensions: dict[str, Extension]) -> int:
         pretty_exceptions_enable=False,
         help="Language models on Triton: use a server, or run one.",
     )
-
-    @app.command("ask", context_settings=PASS_ON, rich_help_panel=CLIENT_PANEL)
-    def ask(context: typer.Context) -> None:
-        """Send a prompt and print the reply as it comes."""
-        raise typer.Exit(asking.main(context.args))
-
-    for name, extension in extensions.items():
-        _add(app, name, extension)
+    for name, command in COMMANDS.items():
+        app.command(name)(command)
+    if arguments[:1] not in [[name] for name in COMMANDS]:
+        for name, extension in extensions.items():
+            _add(app, name, extension)
     try:
         app(arguments)
     except SystemExit as end:
@@ -40,8 +45,6 @@ def run(arguments: list[str], extensions: dict[str, Extension]) -> int:
 
 
 def _add(app: typer.Typer, name: str, extension: Extension) -> None:
-    @app.command(
-        name, help=extension.summary, context_settings=PASS_ON, rich_help_panel=EXTENSION_PANEL
-    )
+    @app.command(name, help=extension.summary, context_settings=PASS_ON)
     def run_extension(context: typer.Context) -> None:
         raise typer.Exit(extension.run(context.args))

@@ -16,7 +16,10 @@ class Extension:
     @property
     def summary(self) -> str:
         """One line for `aeolus --help`: the first of the function's docstring."""
-        return (self._function().__doc__ or "").strip().partition("\n")[0]
+        try:
+            return (self._function().__doc__ or "").strip().partition("\n")[0]
+        except ImportError as error:
+            return f"Cannot be loaded: {error}."
 
     def run(self, arguments: list[str]) -> int:
         """Run it with the arguments behind its name; returns the exit code."""

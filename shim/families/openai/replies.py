@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from aeolus_client import Completion, FinishReason, ServiceError, TextChunk
+from catalog import ModelEntry
 from shim.families.errors import status_and_text
 from shim.families.openai.errors import openai_error
 from shim.families.openai.logprobs import (
@@ -22,9 +23,15 @@ from shim.generation.sequences import IndexedChunk
 STARTED = int(time.time())
 
 
-def model_object(name: str) -> dict[str, Any]:
-    """Return what is told of a model."""
-    return {"id": name, "object": "model", "created": STARTED, "owned_by": "aeolus"}
+def model_object(entry: ModelEntry) -> dict[str, Any]:
+    """Return the description of a model; `max_model_len` is vLLM's name of the context."""
+    return {
+        "id": entry.name,
+        "object": "model",
+        "created": STARTED,
+        "owned_by": "aeolus",
+        "max_model_len": entry.predict.max_length,
+    }
 
 
 class Reply(ABC):

@@ -65,9 +65,7 @@ router = APIRouter(prefix="/v1", tags=["openai"])
 async def models(request: Request) -> Response:
     """List the served models."""
     served: ServedModels = request.state.models
-    return JSONResponse(
-        {"object": "list", "data": [model_object(model.entry.name) for model in served]}
-    )
+    return JSONResponse({"object": "list", "data": [model_object(model.entry) for model in served]})
 
 
 @router.post("/chat/completions", openapi_extra=openai_body(ChatBody, CHAT_EXAMPLES))

@@ -1,0 +1,71 @@
+"""The service's error replies as the client's errors."""
+
+import json
+from typing import Any
+
+import httpx
+
+from aeolus_client.errors import (
+    AuthenticationError,
+    DeadlineExceededError,
+    GenerationFailedError,
+    InvalidRequestError,
+    ModelNotFoundError,
+    ServerBusyError,
+    ServerUnavailableError,
+    ServiceError,
+)
+
+BY_STATUS: dict[int, type[ServiceError]] = {
+    401: AuthenticationError,
+    403: AuthenticationError,
+    404: ModelNotFoundError,
+    408: DeadlineExceededError,
+    429: ServerBusyError,
+    502: ServerUnavailableError,
+    503: ServerUnavailableError,
+    504: DeadlineExceededError,
+}
+# OpenAI's `type` of an error inside a stream, where no status can be sent any more.
+BY_TYPE: dict[str, type[ServiceError]] = {
+    "invalid_request_error": InvalidRequestError,
+    "requests": ServerBusyError,
+}
+
+
+def error_from_response(response: httpx.Response, body: str) -> ServiceError:
+    """Return the error of a reply whose status is 400 or more."""
+    status = response.status_code
+    by_range = InvalidRequestError if status < 500 else GenerationFailedError
+    text = _text(body) or response.reason_phrase or f"status {status}"
+    return BY_STATUS.get(status, by_range)(text)
+
+
+def error_from_event(data: str) -> ServiceError:
+    """Return the error that ends a stream of events."""
+    content = json.loads(data)["error"]
+    kind = content.get("type", "") if isinstance(content, dict) else ""
+    return BY_TYPE.get(kind, GenerationFailedError)(_text(data))
+
+
+def _text(body: str) -> str:
+    """Return what an error body says, whichever family's shape it has."""
+    try:
+        content: Any = json.loads(body)
+    except ValueError:
+        return body.strip()[:500]
+    if isinstance(content, dict):
+        content = content.get("error", content.get("detail", content))
+    if isinstance(content, dict):
+        content = content.get("message", content)
+    if isinstance(content, list):
+        content = "; ".join(_problem(each) for each in content)
+    return str(content)
+
+
+def _problem(problem: Any) -> str:
+    """Return one of FastAPI's validation problems as a line."""
+    if not isinstance(problem, dict):
+        return str(problem)
+    where = ".".join(str(each) for each in problem.get("loc", ()))
+    return f"{where}: {problem.get('msg', problem)}"
