@@ -27,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format generate plan modelopt build
+.PHONY: help install serve test lm-eval lint format generate plan modelopt build
 .PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
 
 help: ## List the targets
@@ -52,6 +52,21 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 
 test: lint ## Run the linters and every test, those on a real tritonserver included
 	@$(BIN)/python -m pytest
+
+LM_EVAL = .venv-lm-eval
+LM_EVAL_TEST = tests/shim/families/openai/test_lm_eval.py
+LM_EVAL_PINS = tests/shim/families/openai/lm_eval_tasks/requirements.txt
+
+lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as it scores the checkpoint
+	@$(BIN)/python -m pytest $(LM_EVAL_TEST)
+
+# An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
+$(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(INSTALLED)
+	@$(BIN)/python -m venv $(LM_EVAL)
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
+	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
+	@touch $@
 
 lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .

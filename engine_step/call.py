@@ -1,11 +1,12 @@
 """One call of the `tensorrt_llm` model: what the engine is asked, and how it is answered."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine_step.interface import EngineRequest, RequestRefusedError, TokenEvent
+from engine_step.parameters import priority_of
 from engine_step.tensors import (
     Tensor,
     Tensors,
@@ -34,6 +35,7 @@ class EngineCall:
         cls,
         tensors: Tensors,
         request_id: str,
+        parameters: str = "",
         *,
         exclude_input_in_output: bool,
         requested: Collection[str],
@@ -43,19 +45,22 @@ class EngineCall:
         Args:
             tensors: by input name.
             request_id: not empty.
+            parameters: the request's parameters, see `parameters.priority_of`.
             exclude_input_in_output: what holds when the tensor of that name is absent.
             requested: names of the outputs that are wanted.
 
         Raises:
-            RequestRefusedError: a tensor is missing or malformed, or a required output not wanted.
+            RequestRefusedError: a tensor or parameter is missing or malformed, or a required
+                output not wanted.
         """
         for name in REQUIRED_OUTPUTS:
             if name not in requested:
                 raise RequestRefusedError(f"{name} must be among the requested outputs")
+        request = request_from_tensors(
+            tensors, request_id, exclude_input_in_output=exclude_input_in_output
+        )
         return cls(
-            request=request_from_tensors(
-                tensors, request_id, exclude_input_in_output=exclude_input_in_output
-            ),
+            request=replace(request, priority=priority_of(parameters)),
             counts=counts_asked(tensors),
             stop_words_texts=tensors.get("stop_words_texts"),
             requested=frozenset(requested),

@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from engine_step.sampling_config import SamplingConfig as SamplingConfig
 
 
@@ -41,6 +42,7 @@ class EngineRequest:
 
     `stop_words` end a sequence and stay in the output; `end_id` ends it and does not
     (C++ backend, cpp/tensorrt_llm/kernels/stopCriteriaKernels.cu). `end_id` -1: never.
+    `priority`, 0 to 1, orders the requests that wait: the higher first, equal ones as they came.
     `embedding_bias` float32 [up to the vocabulary] is added to the logits before all else.
     """
 
@@ -59,6 +61,7 @@ class EngineRequest:
     return_perf_metrics: bool = False
     streaming: bool = False
     exclude_input_in_output: bool = True
+    priority: float = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)

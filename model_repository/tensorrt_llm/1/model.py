@@ -76,6 +76,7 @@ class TritonPythonModel:
         call = EngineCall.from_tensors(
             tensors,
             request.request_id() or uuid4().hex,
+            request.parameters(),
             exclude_input_in_output=self._exclude_input,
             requested=request.requested_output_names(),
         )
