@@ -27,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lm-eval lint format generate plan modelopt build
+.PHONY: help install serve test test-executor lm-eval lint format generate plan modelopt build
 .PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
 
 help: ## List the targets
@@ -67,6 +67,10 @@ $(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(INSTALLED)
 		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
 	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
 	@touch $@
+
+test-executor: $(INSTALLED) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
+	@$(BIN)/python -m pytest --runtime executor tests/executor_engine tests/client tests/nvidia_clients \
+		tests/reference_engine/test_engine_contract.py tests/shim/parameters
 
 lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .

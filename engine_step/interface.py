@@ -7,7 +7,7 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -145,8 +145,15 @@ class TokenEvent:
             return None
         if len(later.output_ids) > 1:
             return later
-        joined = [self.output_ids[0] + later.output_ids[0]]
-        return replace(later, output_ids=joined, prompt=self.prompt)
+        return TokenEvent(  # not `replace`: this is done for each token
+            [self.output_ids[0] + later.output_ids[0]],
+            later.is_final,
+            later.error,
+            later.num_generated,
+            prompt=self.prompt,
+            perf_metrics=later.perf_metrics,
+            finish_reasons=later.finish_reasons,
+        )
 
 
 @dataclass(frozen=True, slots=True)
