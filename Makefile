@@ -27,7 +27,7 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-executor lm-eval lint format generate plan modelopt build
+.PHONY: help install serve check test test-executor lm-eval lint format generate plan modelopt build
 .PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
 
 help: ## List the targets
@@ -50,8 +50,11 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
 		$(if $(TP),--tp '$(TP)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') --dtype $(DTYPE)
 
-test: lint ## Run the linters and every test, those on a real tritonserver included
-	@$(BIN)/python -m pytest
+check: lint ## Run the linters and every test that needs no server
+	@$(BIN)/python -m pytest -q -n 2 -m "not server"
+
+test: check ## Run check, then the tests on a real tritonserver
+	@$(BIN)/python -m pytest -m server
 
 LM_EVAL = .venv-lm-eval
 LM_EVAL_TEST = tests/shim/families/openai/test_lm_eval.py
