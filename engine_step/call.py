@@ -1,11 +1,12 @@
 """One call of the `tensorrt_llm` model: what the engine is asked, and how it is answered."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine_step.interface import EngineRequest, RequestRefusedError, TokenEvent
+from engine_step.parameters import priority_of
 from engine_step.tensors import (
     Tensor,
     Tensors,
@@ -28,37 +29,46 @@ class EngineCall:
     stop_words_texts: Tensor | None
     """STRING [1, words], what the stop words were made from: every response repeats them."""
     requested: frozenset[str]
+    batch_index: int | None = None
+    """Which row of a Triton request of several this is."""
 
     @classmethod
     def from_tensors(
         cls,
         tensors: Tensors,
         request_id: str,
+        parameters: str = "",
         *,
         exclude_input_in_output: bool,
         requested: Collection[str],
+        batch_index: int | None = None,
     ) -> "EngineCall":
         """Read a call from its input tensors, see `tensors.request_from_tensors`.
 
         Args:
             tensors: by input name.
             request_id: not empty.
+            parameters: the request's parameters, see `parameters.priority_of`.
             exclude_input_in_output: what holds when the tensor of that name is absent.
             requested: names of the outputs that are wanted.
+            batch_index: of a row of several.
 
         Raises:
-            RequestRefusedError: a tensor is missing or malformed, or a required output not wanted.
+            RequestRefusedError: a tensor or parameter is missing or malformed, or a required
+                output not wanted.
         """
         for name in REQUIRED_OUTPUTS:
             if name not in requested:
                 raise RequestRefusedError(f"{name} must be among the requested outputs")
+        request = request_from_tensors(
+            tensors, request_id, exclude_input_in_output=exclude_input_in_output
+        )
         return cls(
-            request=request_from_tensors(
-                tensors, request_id, exclude_input_in_output=exclude_input_in_output
-            ),
+            request=replace(request, priority=priority_of(parameters)),
             counts=counts_asked(tensors),
             stop_words_texts=tensors.get("stop_words_texts"),
             requested=frozenset(requested),
+            batch_index=batch_index,
         )
 
     def tensors_of(self, event: TokenEvent) -> dict[str, Tensor]:
@@ -69,6 +79,8 @@ class EngineCall:
         if self.stop_words_texts is not None:
             outputs["stop_words_texts"] = self.stop_words_texts
             outputs["num_echoed_tokens"] = np.array([[self._num_echoed_tokens]], dtype=np.int32)
+        if self.batch_index is not None:
+            outputs["batch_index"] = np.array([[self.batch_index]], dtype=np.int32)
         return {name: tensor for name, tensor in outputs.items() if name in self.requested}
 
     @property

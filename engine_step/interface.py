@@ -7,11 +7,12 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from engine_step.sampling_config import SamplingConfig as SamplingConfig
 
 
@@ -41,6 +42,7 @@ class EngineRequest:
 
     `stop_words` end a sequence and stay in the output; `end_id` ends it and does not
     (C++ backend, cpp/tensorrt_llm/kernels/stopCriteriaKernels.cu). `end_id` -1: never.
+    `priority`, 0 to 1, orders the requests that wait: the higher first, equal ones as they came.
     `embedding_bias` float32 [up to the vocabulary] is added to the logits before all else.
     """
 
@@ -59,6 +61,7 @@ class EngineRequest:
     return_perf_metrics: bool = False
     streaming: bool = False
     exclude_input_in_output: bool = True
+    priority: float = DEFAULT_PRIORITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,15 @@ class TokenEvent:
             return None
         if len(later.output_ids) > 1:
             return later
-        return replace(later, output_ids=[self.output_ids[0] + later.output_ids[0]])
+        return TokenEvent(  # not `replace`: this is done for each token
+            [self.output_ids[0] + later.output_ids[0]],
+            later.is_final,
+            later.error,
+            later.num_generated,
+            None,
+            later.perf_metrics,
+            later.finish_reasons,
+        )
 
 
 @dataclass(frozen=True, slots=True)

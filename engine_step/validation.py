@@ -38,6 +38,8 @@ def validate(request: EngineRequest, limits: Limits) -> None:
         _refuse("request_output_len", request.request_output_len, "must be greater than 0")
     if not -1 <= request.end_id < limits.vocab_size:
         _refuse("end_id", request.end_id, f"must be in [-1, {limits.vocab_size}); -1 means none")
+    if not 0 <= request.priority <= 1:
+        _refuse("priority", request.priority, "must be from 0 to 1")
     _check_bias(request, limits)
     _check_sampling(request.sampling, limits)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from engine_step.interface import EngineRequest, SamplingConfig
 
 # Field of our SamplingConfig to argument of the executor's. A value that is the default of both is
@@ -53,6 +54,8 @@ def executor_request(bindings: Any, request: EngineRequest, client_id: int, voca
         optional["bad_words"] = request.bad_words
     if request.embedding_bias is not None:
         optional["embedding_bias"] = _bias(request.embedding_bias, vocab_size)
+    if request.priority != DEFAULT_PRIORITY:
+        optional["priority"] = request.priority
     return bindings.Request(
         input_token_ids=request.input_ids,
         max_tokens=request.request_output_len,

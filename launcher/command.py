@@ -11,7 +11,8 @@ HOST = "127.0.0.1"
 CLOSED = "shared-memory,model-repository,trace,logging"
 """Groups of Triton's calls that change the server or read its files; no client of ours needs them
 (triton-inference-server/server, docs/customization_guide/inference_protocols.md)."""
-MPIRUN = ["mpirun", "--allow-run-as-root"]
+MPIRUN = ["mpirun", "--allow-run-as-root", "--bind-to", "none"]
+"""By default Open MPI binds each of two ranks, a tritonserver with all its models, to one core."""
 
 
 def triton_command(

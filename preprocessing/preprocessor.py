@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aeolus_contract.failures import InvalidRequestError
 from aeolus_contract.parameters import ENGINES, EngineName
+from aeolus_contract.request_parameters import FIXED_PRIORITIES
 from preprocessing.bias import Float32Array, embedding_bias
 from preprocessing.budget import MINIMA, fewest_new_tokens, new_token_budget
 from preprocessing.prompt import check_size, prompt_of
@@ -95,6 +96,7 @@ class Preprocessor:
             if request.return_log_probs and not {"top_k", "top_p"} & sampling.keys():
                 # The C++ backend computes them only where a sampling value is set; this is greedy.
                 sampling["top_k"] = 1
+            self._check_priority(request.parameters.request_priority)
             max_length = self._max_length(request)
             prompt = prompt_of(request, self.tokenizer, max_length, self.split_special_tokens)
             return _Draft(request, prompt, max_length, sampling)
@@ -139,6 +141,14 @@ class Preprocessor:
             embedding_bias=bias,
             sampling=sampling,
         )
+
+    def _check_priority(self, priority: float | None) -> None:
+        fixed = FIXED_PRIORITIES.get(self.engine)
+        if fixed is not None and priority not in (None, fixed.value):
+            raise InvalidRequestError(
+                f"request_priority is {priority:g}, but {fixed.reason}; the engine of this model "
+                f"always acts by {fixed.value:g}"
+            )
 
     def _max_length(self, request: PromptRequest) -> int:
         if request.max_length is None:

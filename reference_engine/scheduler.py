@@ -1,7 +1,7 @@
 """Who waits and who runs."""
 
 import threading
-from collections import deque
+from bisect import insort
 
 from engine_step.interface import (
     EngineStatistics,
@@ -14,11 +14,12 @@ from reference_engine.sequence import Sequence, SequenceStatus
 
 
 class Scheduler:
-    """The waiting queue and the set of running sequences, first come first served.
+    """The waiting queue, by priority and then by arrival, and the set of running sequences.
 
     Shared by the callers' threads (`add`, `cancel`, `statistics`, `close`) and the engine's. A
     request at the head of the queue waits until it has all its rows and cache blocks, and what is
-    behind it waits with it: nothing can starve.
+    behind it waits with it: among equal priorities nothing can starve. What runs is not interrupted
+    for what waits.
     """
 
     def __init__(self, max_rows: int, max_queue_size: int, pool: BlockPool) -> None:
@@ -26,7 +27,7 @@ class Scheduler:
         self._pool = pool
         self._max_queue_size = max_queue_size
         self._changed = threading.Condition()
-        self._waiting: deque[Sequence] = deque()
+        self._waiting: list[Sequence] = []
         self._running: list[Sequence] = []
         self._by_id: dict[str, Sequence] = {}
         self._cancelled: list[Sequence] = []
@@ -62,7 +63,7 @@ class Scheduler:
                     f"Maximum queue size of {self._max_queue_size} has been reached,"
                     " please try again later"
                 )
-            self._waiting.append(sequence)
+            insort(self._waiting, sequence, key=lambda each: -each.request.priority)
             if request_id:
                 self._by_id[request_id] = sequence
             self._changed.notify()
@@ -126,7 +127,7 @@ class Scheduler:
                 return None
             if not self._waiting[0].start(self._pool):
                 return None
-            sequence = self._waiting.popleft()
+            sequence = self._waiting.pop(0)
             self._running.append(sequence)
             return sequence
 

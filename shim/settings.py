@@ -52,6 +52,7 @@ Address = Annotated[str, StringConstraints(pattern=r"^[^\s/]+:\d+$")]
 KeyName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Key = Annotated[SecretStr, Field(min_length=MIN_KEY_LENGTH)]
 Keys = dict[KeyName, Key]
+Priority = Annotated[float, Field(ge=0.5, le=1)]
 
 
 class SettingsError(Exception):
@@ -114,6 +115,12 @@ class Settings(BaseSettings):
     )
     api_keys_file: Path | None = Field(
         default=None, description='TOML file of further keys, one `name = "key"` a line.'
+    )
+    priority_limits: dict[KeyName, Priority] = Field(
+        default={},
+        description="Highest `priority` that the requests of an API key's holder may have, by the "
+        "holders' names, as a JSON object; 0.5, which is the default of a request, for those that "
+        "it does not name. Without API keys every request may have any.",
     )
     allow_anonymous: bool = Field(
         default=False,
@@ -273,6 +280,13 @@ class Settings(BaseSettings):
         except OSError as error:
             files = " and ".join(str(each) for each in (self.tls_certificate, self.tls_key) if each)
             raise ValueError(f"tls_certificate: {files}: {error.strerror or error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _priorities_are_of_holders(self) -> Self:
+        unknown = sorted(set(self.priority_limits) - set(self.all_api_keys()))
+        if unknown:
+            raise ValueError(f"priority_limits: no API key is called {', '.join(unknown)}")
         return self
 
     @model_validator(mode="after")

@@ -51,6 +51,8 @@ class GenerationRequest(SamplingValues):
     """Whether the reply continues the last message."""
     exclude_input_in_output: bool = True
     skip_special_tokens: bool = True
+    priority: float | None = None
+    """From 0 to 1, 0.5 by default: of the requests that wait, the higher is served first."""
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 

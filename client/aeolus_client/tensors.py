@@ -70,6 +70,7 @@ def request_parameters(request: GenerationRequest) -> dict[str, WireValue]:
         split_special_tokens=request.split_special_tokens,
         add_generation_prompt=request.add_generation_prompt,
         continue_final_message=bool(request.continue_final_message),
+        request_priority=None if request.priority is None else float(request.priority),
     ).to_wire()
 
 

@@ -172,7 +172,7 @@ class TritonClient:
         model: str,
         inputs: list[triton.InferInput],
         request_id: str,
-        parameters: dict[str, str | bool | int] | None = None,
+        parameters: dict[str, str | bool | float] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Any:
         async def one_request() -> AsyncGenerator[dict[str, Any], None]:

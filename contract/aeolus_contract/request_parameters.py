@@ -5,16 +5,30 @@ engine can be connected. Lists travel as JSON text: Triton knows strings, intege
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import Any
 
 from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.parameters import EngineName, FixedValue
 
 MAX_STOP_STRINGS = 64
 MAX_END_IDS = 64
 MAX_UNKNOWN_NAMES = 1000
-WireValue = str | bool | int
+WireValue = str | bool | int | float
+DEFAULT_PRIORITY = 0.5
+"""Of a request that does not say; TensorRT-LLM's `Request.kDefaultPriority`
+(cpp/include/tensorrt_llm/executor/executor.h)."""
+FIXED_PRIORITIES: Mapping[EngineName, FixedValue] = MappingProxyType(
+    {
+        "tensorrtllm-1.2.1": FixedValue(
+            value=DEFAULT_PRIORITY,
+            reason="TensorRT-LLM's C++ backend passes no priority to its executor",
+        )
+    }
+)
+"""The priority by which an engine serves all its requests, where it cannot be told one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +52,9 @@ class RequestParameters:
     continued."""
     continue_final_message: bool = False
     """Whether the reply continues the last message."""
+    request_priority: float | None = None
+    """Of the requests that wait the engine takes the higher first, from 0 to 1; `None` for 0.5.
+    Triton keeps the name `priority` for the queues of its own batchers."""
 
     def to_wire(self) -> dict[str, WireValue]:
         """Return Triton's request parameters; what does not differ from the default is left out."""
@@ -78,6 +95,7 @@ def read_request_parameters(text: str) -> RequestParameters:
         split_special_tokens=_boolean(values, "split_special_tokens"),
         add_generation_prompt=add_generation_prompt,
         continue_final_message=continue_final_message,
+        request_priority=_priority(values),
     )
 
 
@@ -128,6 +146,15 @@ def _stop(values: dict[str, Any]) -> tuple[str, ...]:
             f"stop has {len(strings)} strings; send {MAX_STOP_STRINGS} or fewer"
         )
     return tuple(each for each in strings if each)
+
+
+def _priority(values: dict[str, Any]) -> float | None:
+    value = values.get("request_priority")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidRequestError(f"request_priority is {value!r}; it must be a number from 0 to 1")
+    return value
 
 
 def _end_ids(values: dict[str, Any]) -> tuple[int, ...] | None:

@@ -150,6 +150,7 @@ def _engine() -> Step:
             Tensor("num_echoed_tokens", "INT32", "_num_echoed_tokens"),
             Tensor("cum_log_probs", "FP32", "cum_log_probs", (-1,)),
             Tensor("output_log_probs", "FP32", "output_log_probs", (-1, -1)),
+            Tensor("batch_index", "INT32", "batch_index"),
             Tensor("num_input_tokens", "INT32", "num_input_tokens"),
             Tensor("num_output_tokens", "INT32", "num_output_tokens"),
             *PERF_METRICS,
@@ -192,6 +193,7 @@ def _postprocessing() -> Step:
             Tensor("FINISH_REASON", "BYTES", "_finish_reason", (-1,)),
             Tensor("STOP_WORDS", "BYTES", "_echoed_stop_words_texts", (-1,)),
             Tensor("NUM_ECHOED_TOKENS", "INT32", "_num_echoed_tokens"),
+            Tensor("BATCH_INDEX", "INT32", "batch_index"),
             Tensor("NUM_INPUT_TOKENS", "INT32", "num_input_tokens"),
         ],
         outputs=[

@@ -22,6 +22,7 @@ from aeolus_client import (
     ServiceError,
 )
 from shim.families.openai.errors import INVALID_VALUE, is_openai_path, openai_error
+from shim.generation.priority import PriorityNotAllowedError
 from shim.parameters.refusals import RefusedParameterError
 
 ZEPHYR_PREFIX = "/zephyr/"
@@ -95,6 +96,8 @@ def status_and_text(error: ServiceError, request_id: str | None) -> tuple[int, s
     match error:
         case InvalidRequestError():
             return 400, str(error)
+        case PriorityNotAllowedError():
+            return 403, str(error)
         case ServerBusyError():
             logger.info("request %s: %s", request_id, error)
             return 429, "Too many requests run or wait; try again later."

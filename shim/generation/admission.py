@@ -1,33 +1,41 @@
 """How many generations of a model run, and how many wait for that."""
 
 import asyncio
-from collections import deque
+from bisect import insort
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
 from aeolus_client import DeadlineExceededError, ServerBusyError
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    priority: float
+    comes: asyncio.Future[None]
+
+
 class Admission:
-    """Admits generations in the order in which they came."""
+    """Admits generations by their priority, equal ones in the order in which they came."""
 
     def __init__(self, max_running: int, max_waiting: int, running: Gauge, waiting: Gauge):
         """Set the limits, and the gauges that show how far they are used."""
         self._max_running = max_running
         self._max_waiting = max_waiting
         self._running = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[_Turn] = []
         self._running_gauge = running
         self._waiting_gauge = waiting
 
     @asynccontextmanager
-    async def place(self, deadline: float | None) -> AsyncIterator[None]:
+    async def place(self, deadline: float | None, priority: float = 0.5) -> AsyncIterator[None]:
         """Hold one place among the running, after waiting for it.
 
         Args:
             deadline: until when to wait, on the event loop's clock.
+            priority: from 0 to 1, the higher first.
 
         Raises:
             ServerBusyError: as many wait as may.
@@ -35,7 +43,7 @@ class Admission:
         """
         try:
             async with asyncio.timeout_at(deadline):
-                await self._enter()
+                await self._enter(priority)
         except TimeoutError as error:
             raise DeadlineExceededError("it was not its turn in time") from error
         self._running_gauge.inc()
@@ -45,7 +53,7 @@ class Admission:
             self._running_gauge.dec()
             self._leave()
 
-    async def _enter(self) -> None:
+    async def _enter(self, priority: float) -> None:
         if self._running < self._max_running:
             self._running += 1
             return
@@ -53,13 +61,13 @@ class Admission:
             raise ServerBusyError(
                 f"{self._running} requests run and {len(self._waiting)} wait, as many as may"
             )
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        turn = _Turn(priority, asyncio.get_running_loop().create_future())
+        insort(self._waiting, turn, key=lambda each: -each.priority)
         self._waiting_gauge.set(len(self._waiting))
         try:
-            await turn
+            await turn.comes
         except asyncio.CancelledError:
-            if not turn.cancelled():
+            if not turn.comes.cancelled():
                 self._leave()  # the turn came in the same moment
             elif turn in self._waiting:
                 self._waiting.remove(turn)
@@ -67,11 +75,11 @@ class Admission:
             raise
 
     def _leave(self) -> None:
-        """Hand the place to who waits longest, if anybody does."""
+        """Pass the place to whose turn it is, if anybody waits."""
         while self._waiting:
-            turn = self._waiting.popleft()
+            turn = self._waiting.pop(0)
             self._waiting_gauge.set(len(self._waiting))
-            if not turn.done():  # else whoever waited has just been cancelled
-                turn.set_result(None)
+            if not turn.comes.done():  # else whoever waited has just been cancelled
+                turn.comes.set_result(None)
                 return
         self._running -= 1

@@ -16,6 +16,7 @@ from aeolus_client import (
     TextChunk,
     gather,
 )
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from shim.generation.admission import Admission
 from shim.generation.replicas import Replicas
 from shim.observation.context import current
@@ -70,7 +71,8 @@ class ModelClient:
             request = replace(request, request_id=unique)
         with self._measures.of(context, request) as measurement:
             self._check_prompt(request)
-            async with self._admission.place(context.deadline):
+            priority = DEFAULT_PRIORITY if request.priority is None else request.priority
+            async with self._admission.place(context.deadline, priority):
                 chunks = self._replicas.stream(
                     self._ensemble,
                     request,

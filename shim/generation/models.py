@@ -11,7 +11,9 @@ from opentelemetry.trace import Tracer
 from aeolus_client import GenerationRequest, ServiceError
 from catalog import ModelEntry, load_catalog
 from shim.generation.model_client import ModelClient
+from shim.generation.priority import PriorityLimits
 from shim.generation.replicas import Replicas
+from shim.observation.context import current
 from shim.observation.metrics import Metrics
 from shim.parameters.problems import shorten
 from shim.parameters.translation import check_engine, is_limited_by_engine
@@ -27,13 +29,18 @@ class ServedModel:
 
     entry: ModelEntry
     client: ModelClient
+    priorities: PriorityLimits
 
     async def check(self, request: GenerationRequest) -> None:
-        """Refuse what the engine behind this model would act against; asks only if that may be.
+        """Refuse what the caller may not ask, or the engine behind this model would act against.
+
+        The engine is asked only if that may be.
 
         Raises:
-            InvalidParametersError: 422 with every such value.
+            PriorityNotAllowedError: the priority is too high for the caller.
+            InvalidParametersError: 422 with every value that the engine would act against.
         """
+        self.priorities.check(request.priority, current().key_holder)
         if is_limited_by_engine(request):
             check_engine(request, await self.client.engine())
 
@@ -51,6 +58,7 @@ class ServedModels:
             for addresses, names in ensembles.items()
         }
         catalog = load_catalog()
+        priorities = PriorityLimits(settings)
         self._models = {
             name: ServedModel(
                 catalog[name],
@@ -62,6 +70,7 @@ class ServedModels:
                     metrics,
                     tracer,
                 ),
+                priorities,
             )
             for name, ensemble in settings.models.items()
         }

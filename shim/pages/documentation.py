@@ -23,7 +23,7 @@ def predict_operation(*path_parameters: str) -> dict[str, Any]:
             for name in path_parameters
         ]
     } | json_body(
-        CheckedParameters, {name: _predict_example(model) for name, model in load_catalog().items()}
+        CheckedParameters, {name: predict_example(model) for name, model in load_catalog().items()}
     )
 
 
@@ -67,7 +67,8 @@ def _json_body(
     }
 
 
-def _predict_example(model: ModelEntry) -> dict[str, Any]:
+def predict_example(model: ModelEntry) -> dict[str, Any]:
+    """Return a body of the model's predict route."""
     api = model.predict
     question = (
         EXAMPLE_QUESTION

@@ -30,6 +30,7 @@ class ParameterFields(BaseModel):
     continue_final_message: bool | None = None
     stop: list[str] | None = None
     logit_bias: dict[str, float] | None = None
+    priority: float | None = None
     num_beams: int | None = None
     temperature: float | None = None
     top_k: int | None = None

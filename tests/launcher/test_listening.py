@@ -1,5 +1,6 @@
 """Where the service listens, how, and what Triton refuses to its clients."""
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 from launcher.ports import free_ports
 from launcher.server import TritonServer
 from scripts.bench.service import serve_command
+from shim.pages.chat.service import Address, Service
 
 pytestmark = pytest.mark.server
 
@@ -67,6 +69,8 @@ def test_it_serves_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
         trusting = ssl.create_default_context(cafile=str(certificate))
         reply = httpx.post(f"{url}/predict", json=QUESTION, verify=trusting, timeout=TIMEOUT)
         assert reply.status_code == 200
+        chat_page = Service(Address(url, str(certificate)))
+        assert asyncio.run(chat_page.get("/health/live")).status_code == 200
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             httpx.get(f"{url}/health/live", timeout=TIMEOUT)
         with pytest.raises(httpx.RemoteProtocolError):

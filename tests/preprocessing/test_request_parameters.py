@@ -36,6 +36,9 @@ def test_stop_is_a_list_of_strings_and_empty_ones_are_dropped() -> None:
         ({"end_ids": "2"}, "end_ids is '2'; as a request parameter it must be a JSON list"),
         ({"end_ids": '["a"]'}, "end_ids must be a JSON list of token ids"),
         ({"end_ids": str([*range(65)])}, "end_ids has 65 token ids; send 64 or fewer"),
+        ({"request_priority": 1.5}, "request_priority is 1.5; it must be a number from 0 to 1"),
+        ({"request_priority": "high"}, "it must be a number from 0 to 1"),
+        ({"request_priority": True}, "it must be a number from 0 to 1"),
         ({"skip_special_tokens": "yes"}, "skip_special_tokens is 'yes'; it must be a boolean"),
         ({"split_special_tokens": 1}, "split_special_tokens is 1; it must be a boolean"),
         (

@@ -132,3 +132,12 @@ def test_a_file_of_keys_that_is_wrong_is_refused_without_showing_it(
 
 def test_the_page_of_the_settings_is_current() -> None:
     assert DOCUMENT.read_text(encoding="utf-8") == configuration_page()
+
+
+def test_priorities_are_of_the_holders_of_keys() -> None:
+    assert "no API key is called bob" in refusal(
+        api_keys={"ann": "correct-horse-battery"}, priority_limits={"bob": 1.0}
+    )
+    assert "priority_limits" in refusal(
+        api_keys={"ann": "correct-horse-battery"}, priority_limits={"ann": 1.5}
+    )

@@ -32,6 +32,7 @@ class Call:
     tensors: dict[str, Array]
     outputs: Sequence[str] | None = None
     request_id: str = ""
+    parameters: dict[str, Any] | None = None
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -41,6 +42,7 @@ class Call:
             "inputs": infer_inputs(self.tensors),
             "outputs": outputs or None,
             "request_id": self.request_id,
+            "parameters": self.parameters,
         }
 
 

@@ -54,6 +54,7 @@ class TritonPythonModel:
         arrival = tensors.get("ARRIVAL_TIME_NS")
         num_input_tokens = tensors.get("NUM_INPUT_TOKENS")
         echoed = tensors.get("NUM_ECHOED_TOKENS")
+        row = int(tensors["BATCH_INDEX"].item()) if "BATCH_INDEX" in tensors else 0
         reasons = _texts(tensors["FINISH_REASON"]) if "FINISH_REASON" in tensors else None
         last_token_time = (
             tensors["LAST_TOKEN_TIME_NS"].item() if "LAST_TOKEN_TIME_NS" in tensors else 0
@@ -64,7 +65,9 @@ class TritonPythonModel:
                     beam[:length].tolist()
                     for beam, length in zip(tokens[0], lengths[0], strict=True)
                 ],
-                stream=None if arrival is None else (request.request_id(), int(arrival.item())),
+                stream=None
+                if arrival is None
+                else (request.request_id(), int(arrival.item()), row),
                 num_input_tokens=0 if num_input_tokens is None else int(num_input_tokens.item()),
                 parameters=request.parameters(),
                 num_echoed_tokens=None if echoed is None else int(echoed.item()),
@@ -86,7 +89,7 @@ class TritonPythonModel:
 
 
 def _texts(tensor: Any) -> list[str]:
-    return [text.decode() for text in tensor.reshape(-1)]
+    return [text.decode() for text in tensor.reshape(-1) if text]
 
 
 def _strings(name: str, texts: list[str]) -> Any:

@@ -15,6 +15,8 @@ class ZephyrQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
+    priority: Annotated[float, TABLE["priority"].bounds] | None = None
+
 
 class RawQuery(ZephyrQuery):
     """A message, all else fixed."""

@@ -9,7 +9,13 @@ from pydantic import ValidationError
 from aeolus_client import Completion
 from catalog import GenerationDefaults, ZephyrApp
 from shim.families.replies import json_reply
-from shim.families.zephyr.bodies import SAMPLING, CodeDocQuery, QueryModel, RawQuery, ZephyrQuery
+from shim.families.zephyr.bodies import (
+    SAMPLING,
+    CodeDocQuery,
+    QueryModel,
+    RawQuery,
+    ZephyrQuery,
+)
 from shim.generation.models import ServedModel
 from shim.http.body import read_json_object
 from shim.http.connection import while_connected
@@ -32,8 +38,10 @@ async def raw(request: Request, user_message: Annotated[Text | None, Query()] = 
     """Return prompt and answer with the chat template's tokens still in place."""
     model, app = _zephyr(request)
     if user_message is None:
-        user_message = (await _read_raw(request)).user_message
-    parameters = _parameters(app.system_message, user_message, app.query)
+        query = await _read_raw(request)
+    else:
+        query = RawQuery(user_message=user_message)
+    parameters = _parameters(app.system_message, query.user_message, app.query, query)
     parameters.return_full_text = True
     parameters.skip_special_tokens = False
     completion = await _complete(request, model, parameters)
@@ -126,10 +134,10 @@ def _parameters(
     system_message: str,
     user_message: str,
     defaults: GenerationDefaults,
-    query: QueryModel | CodeDocQuery | None = None,
+    query: ZephyrQuery,
 ) -> Parameters:
     """Return what a predict request with the same meaning would say."""
-    given = query.model_dump(include=SAMPLING, exclude_none=True) if query else {}
+    given = query.model_dump(include=SAMPLING, exclude_none=True)
     return Parameters(
         user_message=user_message,
         system_message=system_message,
@@ -147,4 +155,5 @@ async def _answer(request: Request, model: ServedModel, parameters: Parameters) 
 
 async def _complete(request: Request, model: ServedModel, parameters: Parameters) -> Completion:
     generation = generation_request(parameters, model.entry)
+    await model.check(generation)
     return await while_connected(request, model.client.complete(generation))

@@ -57,6 +57,27 @@ def test_those_beyond_the_limit_wait_in_order_and_one_more_is_refused() -> None:
     run(work)
 
 
+def test_the_higher_priority_enters_first_and_equal_ones_as_they_came() -> None:
+    async def work() -> None:
+        places, _, _ = admission(1, 9)
+        order: list[int] = []
+        release = asyncio.Event()
+
+        async def enter(number: int, priority: float) -> None:
+            async with places.place(None, priority):
+                order.append(number)
+                await release.wait()
+
+        priorities = [0.5, 0.5, 1.0, 0.0, 1.0, 0.5]
+        tasks = [asyncio.create_task(enter(*each)) for each in enumerate(priorities)]
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.gather(*tasks)
+        assert order == [0, 2, 4, 1, 5, 3]
+
+    run(work)
+
+
 @pytest.mark.parametrize("at_its_turn", [False, True])
 def test_who_leaves_while_waiting_gives_its_turn_to_the_next(at_its_turn: bool) -> None:
     async def work() -> None:
