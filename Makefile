@@ -27,8 +27,9 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve check test test-executor lm-eval lint format generate plan modelopt build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
+.PHONY: help install serve check test test-executor lint format generate plan modelopt build
+.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: chart images clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,7 @@ check: lint ## Run the linters and every test that needs no server
 test: check ## Run check, then the tests on a real tritonserver
 	@$(BIN)/python -m pytest -m server
 
+.PHONY: lm-eval
 LM_EVAL = .venv-lm-eval
 LM_EVAL_TEST = tests/shim/families/openai/test_lm_eval.py
 LM_EVAL_PINS = tests/shim/families/openai/lm_eval_tasks/requirements.txt
@@ -131,6 +133,12 @@ bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against 
 
 bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text
+
+chart: $(INSTALLED) ## Write the Helm chart's catalog and the renders of its examples
+	@$(BIN)/python -m scripts.chart
+
+images: $(INSTALLED) ## As root: build the images with buildah, and serve from them
+	@$(BIN)/python -m pytest -q -s -m images tests/docker
 
 soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python -m scripts.bench.soak
