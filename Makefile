@@ -27,8 +27,9 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test test-executor lint format generate plan modelopt build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
+.PHONY: help install serve check test test-executor lint format generate plan modelopt build
+.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: chart images clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,8 +51,11 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
 		$(if $(TP),--tp '$(TP)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') --dtype $(DTYPE)
 
-test: lint ## Run the linters and every test, those on a real tritonserver included
-	@$(BIN)/python -m pytest
+check: lint ## Run the linters and every test that needs no server
+	@$(BIN)/python -m pytest -q -n 2 -m "not server"
+
+test: check ## Run check, then the tests on a real tritonserver
+	@$(BIN)/python -m pytest -m server
 
 test-executor: $(INSTALLED) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
 	@$(BIN)/python -m pytest --runtime executor tests/executor_engine tests/client tests/nvidia_clients \
@@ -113,6 +117,12 @@ bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against 
 
 bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text
+
+chart: $(INSTALLED) ## Write the Helm chart's catalog and the renders of its examples
+	@$(BIN)/python -m scripts.chart
+
+images: $(INSTALLED) ## As root: build the images with buildah, and serve from them
+	@$(BIN)/python -m pytest -q -s -m images tests/docker
 
 soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python -m scripts.bench.soak

@@ -21,6 +21,7 @@ class SamplingConfig:
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 0.0
+    min_p: float = 0.0
     top_p_min: float = 1e-06
     top_p_decay: float = 1.0
     top_p_reset_id: int | None = None

@@ -103,6 +103,8 @@ def _check_sampling(sampling: SamplingConfig, limits: Limits) -> None:
             _refuse(name, getattr(sampling, name), "must not be negative")
     if sampling.top_p > 1:
         _refuse("top_p", sampling.top_p, "must not be greater than 1")
+    if not 0 <= sampling.min_p <= 1:
+        _refuse("min_p", sampling.min_p, "must be in [0, 1]")
     for name in ("top_p_decay", "top_p_min"):
         if not 0 < getattr(sampling, name) <= 1:
             _refuse(name, getattr(sampling, name), "must be greater than 0 and at most 1")

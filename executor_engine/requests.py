@@ -15,6 +15,7 @@ SAMPLING_ARGUMENTS = {
     "temperature": "temperature",
     "top_k": "top_k",
     "top_p": "top_p",
+    "min_p": "min_p",
     "top_p_decay": "top_p_decay",
     "top_p_min": "top_p_min",
     "top_p_reset_id": "top_p_reset_ids",

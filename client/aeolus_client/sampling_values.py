@@ -11,6 +11,7 @@ class SamplingValues:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
     top_p_min: float | None = None
     top_p_decay: float | None = None
     top_p_reset_ids: int | None = None

@@ -9,7 +9,7 @@ import torch
 from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
-from reference_engine.sampling.truncation import keep_top_k, keep_top_p
+from reference_engine.sampling.truncation import keep_min_p, keep_top_k, keep_top_p
 
 
 class Sampler:
@@ -176,13 +176,13 @@ def _process(sampler: Sampler, scores: torch.Tensor) -> Exception | None:
     return None
 
 
-def _equal_draws(samplers: Sequence[Sampler]) -> dict[tuple[int, bool, bool], list[int]]:
+def _equal_draws(samplers: Sequence[Sampler]) -> dict[tuple[int, bool, float, bool], list[int]]:
     """Return the rows to draw in, by what is left out before the draw and by having a seed."""
-    groups: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    groups: dict[tuple[int, bool, float, bool], list[int]] = defaultdict(list)
     for row, sampler in enumerate(samplers):
         if not sampler.is_greedy:
             sampling = sampler.sampling
-            key = sampling.top_k, 0 < sampler.top_p < 1, sampling.seed is None
+            key = sampling.top_k, 0 < sampler.top_p < 1, sampling.min_p, sampling.seed is None
             groups[key].append(row)
     return groups
 
@@ -194,6 +194,8 @@ def _draw(samplers: Sequence[Sampler], scores: torch.Tensor) -> tuple[torch.Tens
     if 0 < samplers[0].top_p < 1:
         top_p = [sampler.top_p for sampler in samplers]
         keep_top_p(scores, torch.tensor(top_p, dtype=torch.float64, device=scores.device))
+    if min_p := samplers[0].sampling.min_p:
+        keep_min_p(scores, min_p)
     probabilities = torch.softmax(scores, dim=-1)
     unseeded = samplers[0].sampling.seed is None
     tokens = _draw_at_once(probabilities) if unseeded else _draw_by_seeds(samplers, probabilities)

@@ -11,9 +11,9 @@ from fastapi.responses import HTMLResponse
 from starlette.routing import WebSocketRoute
 
 from catalog import ModelEntry
+from shim.families.truss.documentation import EXAMPLE_QUESTION, predict_example
 from shim.families.zephyr import gpu_stats
 from shim.generation.models import ServedModel
-from shim.pages.documentation import EXAMPLE_QUESTION, predict_example
 from shim.pages.headers import PAGE_HEADERS
 
 FOLDER = Path(__file__).parent

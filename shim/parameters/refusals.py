@@ -25,7 +25,7 @@ class RefusedParameterError(InvalidRequestError):
 
 
 @contextmanager
-def under_their_names(given: Collection[str]) -> Iterator[None]:
+def in_request_names(given: Collection[str]) -> Iterator[None]:
     """Name the parameters of a request, instead of what became of them, in what is raised.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aeolus_client import Completion, FinishReason, ServiceError, TextChunk
 from catalog import ModelEntry
-from shim.families.errors import status_and_text
+from shim.errors.outcomes import status_and_text
 from shim.families.openai.errors import openai_error
 from shim.families.openai.logprobs import chat_logprobs, completion_logprobs
 from shim.families.openai.plans import Plan

@@ -15,7 +15,7 @@ from aeolus_client import (
     ServiceError,
 )
 from shim.app import create_app
-from shim.families.errors import status_and_text
+from shim.errors.outcomes import status_and_text
 from shim.settings import Settings
 
 NAMED = "/v1/models/mistral-7b:predict"

@@ -7,7 +7,7 @@ import pytest
 from catalog import load_catalog
 from shim.families.openai.bodies import read_body
 from shim.families.openai.plans import Plan
-from shim.families.openai.responses.bodies import ResponseBody, plan_response
+from shim.families.openai.response_bodies import ResponseBody, plan_response
 from shim.parameters.problems import InvalidParametersError
 from shim.parameters.table import responses_map
 

@@ -6,11 +6,11 @@ from itertools import count
 from typing import Any, Literal
 
 from aeolus_client import Completion, ServiceError, TextChunk
-from shim.families.errors import status_and_text
+from shim.errors.outcomes import status_and_text
 from shim.families.openai.logprobs import chat_logprobs
 from shim.families.openai.plans import Plan
 from shim.families.openai.replies import Reply, all_chunks
-from shim.families.openai.responses.bodies import ResponseBody
+from shim.families.openai.response_bodies import ResponseBody
 from shim.families.replies import data_event
 from shim.generation.sequences import IndexedChunk
 
