@@ -63,7 +63,7 @@ def server(directory: Path) -> Iterator[TritonServer]:
 def supervised(server: TritonServer) -> Iterator[str]:
     """Watch the server as the launcher does; yields the shim's URL."""
     with shim_server(server.grpc_address, [MODEL]) as (shim, url):
-        supervisor = Supervisor(server, shim)
+        supervisor = Supervisor(server, shim.stop)
         supervisor.start()
         wait_until_ready(url)
         yield url

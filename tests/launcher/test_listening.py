@@ -109,6 +109,27 @@ def test_several_models_are_served_by_one_triton_in_request_names(tmp_path: Path
                 assert f"successfully loaded '{name}{step}'" in log
 
 
+def test_triton_by_itself_listens_where_it_is_told_and_has_no_api(tmp_path: Path) -> None:
+    ports, shim_port = free_ports(), free_ports().http
+    with subprocess.Popen(
+        [*serve_command(shim_port, ports), "--triton-only", "--triton-host", "0.0.0.0"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        ready = next(line for line in process.stdout if line.startswith("ready: "))
+        assert ready == f"ready: Triton's gRPC at 127.0.0.1:{ports.grpc}\n"
+        try:
+            # All of 127.0.0.0/8 is this machine.
+            assert httpx.get(f"http://127.0.0.2:{ports.http}/v2/health/ready").status_code == 200
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"http://127.0.0.1:{shim_port}/health/live")
+        finally:
+            process.terminate()
+        assert process.wait(TIMEOUT) == 0
+
+
 def test_calls_that_change_triton_are_refused_to_its_clients(triton: TritonServer) -> None:
     closed = {
         "v2/repository/index": {},
