@@ -57,6 +57,22 @@ check: lint ## Run the linters and every test that needs no server
 test: check ## Run check, then the tests on a real tritonserver
 	@$(BIN)/python -m pytest -m server
 
+.PHONY: lm-eval
+LM_EVAL = .venv-lm-eval
+LM_EVAL_TEST = tests/shim/families/openai/test_lm_eval.py
+LM_EVAL_PINS = tests/shim/families/openai/lm_eval_tasks/requirements.txt
+
+lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as it scores the checkpoint
+	@$(BIN)/python -m pytest $(LM_EVAL_TEST)
+
+# An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
+$(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(INSTALLED)
+	@$(BIN)/python -m venv $(LM_EVAL)
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
+	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
+	@touch $@
+
 test-executor: $(INSTALLED) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
 	@$(BIN)/python -m pytest --runtime executor tests/executor_engine tests/client tests/nvidia_clients \
 		tests/reference_engine/test_engine_contract.py tests/shim/parameters

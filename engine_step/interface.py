@@ -77,6 +77,27 @@ class BeamLogProbs:
 
 
 @dataclass(frozen=True, slots=True)
+class TopTokens:
+    """The most likely tokens at each of some positions, the likeliest first, by their ids."""
+
+    ids: list[list[int]]
+    log_probs: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLogProbs:
+    """What the model itself, without penalties and temperature, thinks of a prompt.
+
+    Every list has an entry a token; the first token, which follows nothing, has 0 and ids of -1.
+    """
+
+    token_ids: list[int]
+    log_probs: list[float]
+    top: TopTokens | None
+    """`prompt_logprobs` tokens at each position, where more than 0 were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class PerfMetrics:
     """A request's life so far: nanoseconds of the monotonic clock, 0 for what is yet to come."""
 
@@ -99,7 +120,9 @@ class TokenEvent:
     event may hold no token (the end id was drawn) and, after a cancel, holds what there was.
     With `error` set the event is final and holds no tokens. A final event without one says in
     `finish_reasons` why each beam ended, where the engine knows. `log_probs` has an entry a beam
-    if they were asked for. `num_generated` counts the tokens of all beams so far, reported or not.
+    if they were asked for, `top` one for each token of the only beam that is in `output_ids`, and
+    the first event that follows the prompt has `prompt`. `num_generated` counts the tokens of all
+    beams so far, reported or not.
     """
 
     output_ids: list[list[int]]
@@ -107,6 +130,8 @@ class TokenEvent:
     error: Exception | None = None
     num_generated: int = 0
     log_probs: list[BeamLogProbs] | None = None
+    top: TopTokens | None = None
+    prompt: PromptLogProbs | None = None
     perf_metrics: PerfMetrics | None = None
     finish_reasons: list[FinishReason] | None = None
 
@@ -116,7 +141,7 @@ class TokenEvent:
         An event without tokens stays by itself: it is an error, or tells that an end id was drawn.
         So does one with log probabilities: who asks for them wants each token's text apart.
         """
-        if not any(later.output_ids) or later.log_probs is not None:
+        if not any(later.output_ids) or later.log_probs is not None or later.top is not None:
             return None
         if len(later.output_ids) > 1:
             return later
@@ -125,9 +150,9 @@ class TokenEvent:
             later.is_final,
             later.error,
             later.num_generated,
-            None,
-            later.perf_metrics,
-            later.finish_reasons,
+            prompt=self.prompt,
+            perf_metrics=later.perf_metrics,
+            finish_reasons=later.finish_reasons,
         )
 
 

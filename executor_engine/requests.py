@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from aeolus_contract.parameters import EngineName, engine_parameters
 from aeolus_contract.request_parameters import DEFAULT_PRIORITY
-from engine_step.interface import EngineRequest, SamplingConfig
+from engine_step.interface import EngineRequest, RequestRefusedError, SamplingConfig
+
+ENGINE_NAME: EngineName = "executor-1.2.1"
 
 # Field of our SamplingConfig to argument of the executor's. A value that is the default of both is
 # not sent: the executor then leaves out the kernels that would do nothing.
@@ -71,6 +74,18 @@ def executor_request(bindings: Any, request: EngineRequest, client_id: int, voca
         client_id=client_id,
         **optional,
     )
+
+
+def refuse_what_it_cannot(sampling: SamplingConfig) -> None:
+    """Check that nothing is asked for that the executor's results do not have.
+
+    Raises:
+        RequestRefusedError: it is.
+    """
+    for row, engine in engine_parameters():
+        fixed, value = row.fixed.get(ENGINE_NAME), getattr(sampling, engine.field)
+        if fixed is not None and value != fixed.value:
+            raise RequestRefusedError(f"{row.name} is {value}, but {fixed.reason}")
 
 
 def sampling_config(bindings: Any, sampling: SamplingConfig) -> Any:

@@ -1,9 +1,11 @@
 """One engine response to text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aeolus_contract.request_parameters import RequestParameters, read_request_parameters
+from postprocessing.detokenizer import detokenizer_of, token_text
 from postprocessing.sequence_text import SequenceText
 from postprocessing.streams import StreamKey, Streams
 from postprocessing.vocabulary import load_vocabulary
@@ -63,6 +65,21 @@ class Postprocessor:
         if response.stream is None or len(response.beams) > 1:
             return self._whole_text(response)
         return self._next_text(response.beams[0], response.stream, response)
+
+    def token_texts(self, token_ids: Sequence[int], parameters: str) -> list[str]:
+        """Return what each token of a whole sequence adds to its text.
+
+        A token that ends in the middle of a character adds nothing, and the next one both.
+        """
+        skips = read_request_parameters(parameters).skip_special_tokens
+        skips = self._skip_special_tokens if skips is None else skips
+        detokenizer = detokenizer_of(self._vocabulary, skips)
+        texts = [detokenizer.push([token_id]) for token_id in token_ids]
+        return [*texts[:-1], texts[-1] + detokenizer.pending] if texts else []
+
+    def texts_of(self, token_ids: Sequence[int]) -> list[str]:
+        """Return the text of each token by itself."""
+        return [token_text(self._vocabulary, token_id) for token_id in token_ids]
 
     def _whole_text(self, response: EngineResponse) -> ResponseText:
         parameters = self._parameters_of(response)

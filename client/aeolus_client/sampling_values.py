@@ -25,3 +25,5 @@ class SamplingValues:
     length_penalty: float | None = None
     early_stopping: int | None = None
     beam_search_diversity_rate: float | None = None
+    prompt_logprobs: int | None = None
+    top_logprobs: int | None = None

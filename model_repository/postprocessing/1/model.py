@@ -85,7 +85,21 @@ class TritonPythonModel:
             outputs.append(_strings("FINISH_REASON", decoded.finish_reasons))
         if decoded.with_output_ids:
             outputs.append(pb_utils.Tensor("OUTPUT_IDS", tokens))
+        if "PROMPT_IDS" in tensors:
+            prompt = tensors["PROMPT_IDS"]
+            texts = self._postprocessor.token_texts(prompt[0].tolist(), request.parameters())
+            outputs.append(_shaped("PROMPT_TEXTS", texts, prompt))
+        for name in ("PROMPT_TOP", "OUTPUT_TOP"):
+            if f"{name}_IDS" in tensors:
+                ids = tensors[f"{name}_IDS"]
+                texts = self._postprocessor.texts_of(ids.reshape(-1).tolist())
+                outputs.append(_shaped(f"{name}_TEXTS", texts, ids))
         return pb_utils.InferenceResponse(outputs)
+
+
+def _shaped(name: str, texts: list[str], like: Any) -> Any:
+    content = np.array([text.encode() for text in texts], dtype=np.object_)
+    return pb_utils.Tensor(name, content.reshape(like.shape))
 
 
 def _texts(tensor: Any) -> list[str]:

@@ -36,7 +36,7 @@ class ResponseReply(Reply):
             "max_output_tokens": body.max_output_tokens,
             "temperature": 0.0 if is_greedy else request.temperature,
             "top_p": 1.0 if request.top_p is None else request.top_p,
-            "top_logprobs": 0,
+            "top_logprobs": body.top_logprobs or 0,
             "text": {"format": {"type": "text"}},
             "store": False,
             "background": False,

@@ -70,6 +70,8 @@ def test_a_conversation_is_sent_whole_with_replies_as_they_came() -> None:
         ({"repetition_penalty": 1.5}, "repetition_penalty", 1.5),
         ({"include": ["message.output_text.logprobs"]}, "return_log_probs", True),
         ({"include": []}, "return_log_probs", False),
+        ({"top_logprobs": 2}, "top_logprobs", 2),
+        ({"top_logprobs": 2}, "return_log_probs", True),
     ],
 )
 def test_parameters_are_translated(body: dict[str, Any], field: str, expected: Any) -> None:
