@@ -54,8 +54,8 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 check: lint ## Run the linters and every test that needs no server
 	@$(BIN)/python -m pytest -q -n 2 -m "not server"
 
-test: check ## Run check, then the tests on a real tritonserver
-	@$(BIN)/python -m pytest -m server
+test: lint ## Run the linters and every test, those on a real tritonserver included
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: lm-eval
 LM_EVAL = .venv-lm-eval
