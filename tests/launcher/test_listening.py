@@ -91,7 +91,7 @@ def make_certificate(directory: Path) -> tuple[Path, Path]:
     return certificate, key
 
 
-def test_several_models_are_served_by_one_triton_in_request_names(tmp_path: Path) -> None:
+def test_several_models_are_served_by_one_triton_under_their_names(tmp_path: Path) -> None:
     models = ["llama-3-8b-instruct", "llama-2-70b"]
     options = [part for name in models for part in ("--model", name, "--checkpoint", str(DEMO))]
     with service(tmp_path, *options) as url:
