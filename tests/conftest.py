@@ -29,12 +29,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runtime", choices=["reference", "executor"], default="reference")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep the tests of real servers in one process of pytest-xdist: they share the servers."""
-    for item in items:
-        if item.get_closest_marker("server"):
-            item.add_marker(pytest.mark.xdist_group("server"))
+    if item.get_closest_marker("server"):
+        item.add_marker(pytest.mark.xdist_group("server"))
 
 
 @pytest.fixture(scope="session")
