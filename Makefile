@@ -55,7 +55,7 @@ check: lint ## Run the linters and every test that needs no server
 	@$(BIN)/python -m pytest -q -n 2 -m "not server"
 
 test: lint ## Run the linters and every test, those on a real tritonserver included
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: lm-eval
 LM_EVAL = .venv-lm-eval

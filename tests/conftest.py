@@ -29,12 +29,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runtime", choices=["reference", "executor"], default="reference")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep the tests of real servers in one process of pytest-xdist: they share the servers."""
-    if item.get_closest_marker("server"):
-        item.add_marker(pytest.mark.xdist_group("server"))
-
-
 @pytest.fixture(scope="session")
 def triton(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
