@@ -330,6 +330,7 @@ def test_every_row_is_here() -> None:
     with_tests_of_their_own = {
         "max_time",
         "num_return_sequences",
+        "priority",  # end_to_end/test_priority_served.py
         "return_full_text",
         "skip_special_tokens",
         "split_special_tokens",
