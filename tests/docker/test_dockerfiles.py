@@ -44,8 +44,8 @@ def test_no_image_is_tied_to_a_registry() -> None:
     for path in (ROOT / "docker").rglob("*"):
         if path.is_file():
             text = path.read_text()
-            for host in ("nvcr.io", "docker.io", "ghcr.io", "quay.io", "gcr.io", "registry.k8s"):
-                assert host not in text, path
+            named = re.findall(r"^(?:FROM|\s*image:)\s+[\w-]+(?:\.[\w-]+)+/", text, re.MULTILINE)
+            assert not named, path
 
 
 def test_the_context_holds_the_packages_of_the_wheels_and_no_tests() -> None:
