@@ -271,6 +271,8 @@ class TritonServer:
         deadline = time.monotonic() + LOST_RANK_SECONDS
         while self.is_alive and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
+        if not self.is_alive:
+            return self._reason_of_end()  # with mpirun its ranks end, and may be missed first
         return reason_of_lost_rank(self.log_path) or f"{name} has ended"
 
     def _reason_of_end(self) -> str:
