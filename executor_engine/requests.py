@@ -11,26 +11,16 @@ from engine_step.interface import EngineRequest, RequestRefusedError, SamplingCo
 
 ENGINE_NAME: EngineName = "executor-1.2.1"
 
-# Field of our SamplingConfig to argument of the executor's. A value that is the default of both is
-# not sent: the executor then leaves out the kernels that would do nothing.
 SAMPLING_ARGUMENTS = {
-    "beam_width": "beam_width",
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "top_p_decay": "top_p_decay",
-    "top_p_min": "top_p_min",
-    "top_p_reset_id": "top_p_reset_ids",
-    "repetition_penalty": "repetition_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "min_tokens": "min_tokens",
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "len_penalty": "length_penalty",
-    "early_stopping": "early_stopping",
-    "beam_search_diversity_rate": "beam_search_diversity_rate",
+    engine.field: row.name
+    for row, engine in engine_parameters()
+    if row.name != "seed" and ENGINE_NAME not in row.fixed
 }
+"""Field of our SamplingConfig to argument of the executor's, which has the ensemble's name.
+
+A value that is the default of both is not sent: the executor then leaves out the kernels that
+would do nothing.
+"""
 DEFAULTS = SamplingConfig()
 
 

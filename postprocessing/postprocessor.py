@@ -71,8 +71,7 @@ class Postprocessor:
 
         A token that ends in the middle of a character adds nothing, and the next one both.
         """
-        skips = read_request_parameters(parameters).skip_special_tokens
-        skips = self._skip_special_tokens if skips is None else skips
+        skips = bool(self._parameters_of(parameters).skip_special_tokens)
         detokenizer = detokenizer_of(self._vocabulary, skips)
         texts = [detokenizer.push([token_id]) for token_id in token_ids]
         return [*texts[:-1], texts[-1] + detokenizer.pending] if texts else []
@@ -82,7 +81,7 @@ class Postprocessor:
         return [token_text(self._vocabulary, token_id) for token_id in token_ids]
 
     def _whole_text(self, response: EngineResponse) -> ResponseText:
-        parameters = self._parameters_of(response)
+        parameters = self._parameters_of(response.parameters)
         prompt = response.num_input_tokens if parameters.prompt_in_output else 0
         if response.num_echoed_tokens is not None:
             prompt = response.num_echoed_tokens
@@ -105,7 +104,7 @@ class Postprocessor:
         sequence = self._streams.get(
             stream,
             lambda: SequenceText(
-                self._vocabulary, self._parameters_of(response), response.stop_words
+                self._vocabulary, self._parameters_of(response.parameters), response.stop_words
             ),
         )
         was_stopped = sequence.stop_reason
@@ -125,8 +124,8 @@ class Postprocessor:
             with_output_ids=sequence.parameters.return_output_ids,
         )
 
-    def _parameters_of(self, response: EngineResponse) -> RequestParameters:
-        asked = read_request_parameters(response.parameters)
+    def _parameters_of(self, parameters: str) -> RequestParameters:
+        asked = read_request_parameters(parameters)
         if asked.skip_special_tokens is None:
             return replace(asked, skip_special_tokens=self._skip_special_tokens)
         return asked

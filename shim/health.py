@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
 from shim.errors.family import ErrorReport, error_reply
-from shim.errors.outcomes import ENDING
+from shim.errors.outcomes import ENDING_TEXT
 from shim.families.openai.errors import model_not_found
 from shim.families.openai.replies import model_object
 from shim.families.truss.errors import error_headers
@@ -37,7 +37,7 @@ async def ready(request: Request) -> Response:
     """
     models: ServedModels = request.state.models
     if request.state.lifecycle.is_draining:
-        return error_reply(request, 503, str(ENDING.text))
+        return error_reply(request, 503, ENDING_TEXT)
     unavailable = models.unavailable
     if not unavailable:
         return JSONResponse({"status": "ready"})

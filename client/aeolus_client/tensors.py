@@ -16,7 +16,11 @@ from aeolus_contract.parameters import NUMPY_TYPES, Dtype, sampling_parameters
 from aeolus_contract.request_parameters import RequestParameters, WireValue
 
 SCALARS: dict[str, Dtype] = {
-    **{each.name: each.dtype for each in sampling_parameters().values()},
+    **{
+        each.name: each.dtype
+        for each in sampling_parameters().values()
+        if not each.from_other_clients
+    },
     "max_tokens": "INT32",
     "max_length": "INT32",
     "exclude_input_in_output": "BOOL",
@@ -51,7 +55,7 @@ def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
     if request.return_log_probs:
         tensors.append(_input("return_log_probs", "BOOL", True))
     for name, dtype in SCALARS.items():
-        value = getattr(request, name, None)
+        value = getattr(request, name)
         if value is not None:
             tensors.append(_input(name, dtype, value))
     return tensors

@@ -17,6 +17,9 @@ from aeolus_client import (
 
 logger = logging.getLogger(__name__)
 
+DEADLINE_TEXT = "The request took longer than it may, and was stopped."
+ENDING_TEXT = "The server is shutting down; retry."
+
 
 class NotAllowedError(ServiceError):
     """The API key does not allow what the request asks for."""
@@ -47,19 +50,16 @@ OUTCOMES: Mapping[type[ServiceError], Outcome] = MappingProxyType(
             "Generation failed; the server's log says why, at request {request_id}.",
             log_level=logging.ERROR,
         ),
-        ServerEndingError: Outcome(503, "The server is shutting down; retry.", "draining"),
+        ServerEndingError: Outcome(503, ENDING_TEXT, "draining"),
         ServerUnavailableError: Outcome(
             503,
             "The model server cannot be reached or is not ready; try again later.",
             "unavailable",
             logging.WARNING,
         ),
-        DeadlineExceededError: Outcome(
-            504, "The request took longer than it may, and was stopped.", "deadline"
-        ),
+        DeadlineExceededError: Outcome(504, DEADLINE_TEXT, "deadline"),
     }
 )
-DEADLINE, ENDING = OUTCOMES[DeadlineExceededError], OUTCOMES[ServerEndingError]
 
 
 def outcome_of(error: ServiceError) -> Outcome:

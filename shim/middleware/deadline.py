@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shim.errors.family import error_reply
-from shim.errors.outcomes import DEADLINE
+from shim.errors.outcomes import DEADLINE_TEXT
 from shim.families.replies import StreamAbortedError
 from shim.observation.context import current
 
@@ -52,8 +52,8 @@ class Deadline:
         except TimeoutError as error:
             context.refusal = "deadline"
             if is_started:
-                raise StreamAbortedError(str(DEADLINE.text)) from error
-            await error_reply(Request(scope), 504, str(DEADLINE.text))(scope, receive, send)
+                raise StreamAbortedError(DEADLINE_TEXT) from error
+            await error_reply(Request(scope), 504, DEADLINE_TEXT)(scope, receive, send)
 
     def _seconds(self, header: str | None) -> float:
         if header is None:

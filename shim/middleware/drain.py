@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shim.errors.family import error_reply
-from shim.errors.outcomes import ENDING
+from shim.errors.outcomes import ENDING_TEXT
 from shim.observation.context import current
 
 
@@ -30,7 +30,7 @@ class Drain:
             return
         if self._lifecycle.is_draining:
             current().refusal = "draining"
-            reply = error_reply(Request(scope), 503, str(ENDING.text), {"connection": "close"})
+            reply = error_reply(Request(scope), 503, ENDING_TEXT, {"connection": "close"})
             await reply(scope, receive, send)
             return
         self._lifecycle.running += 1
