@@ -88,11 +88,8 @@ class TritonPythonModel:
             )
             for number, row in enumerate(rows)
         ]
-        if not self._is_decoupled and (len(calls) > 1 or calls[0].request.streaming):
-            raise RequestRefusedError(
-                "streaming, and several prompts in one request, need a model of the decoupled "
-                "transaction policy; this one is not"
-            )
+        if not self._is_decoupled:
+            _check_one_response(calls)
         if len(calls) == 1:
             self._submit(calls[0], sender)
             return
@@ -151,6 +148,19 @@ class TritonPythonModel:
             labels={**self._labels, label: value}, buckets=list(bounds) or None
         )
         return metric
+
+
+def _check_one_response(calls: list[EngineCall]) -> None:
+    """Refuse what a model that is not decoupled cannot answer: by more than one response."""
+    if calls[0].request.streaming:
+        needs = "streaming needs"
+    elif len(calls) > 1:
+        needs = "a request of several prompts needs"
+    else:
+        return
+    raise RequestRefusedError(
+        f"{needs} a model of the decoupled transaction policy; this one is not"
+    )
 
 
 def _open_engine(parameters: dict[str, str], repository: Path) -> Engine:
