@@ -84,8 +84,10 @@ def _outputs(
     prepared: list[EngineInputs | Exception] | Exception, asked: list[PromptRequest] | Exception
 ) -> dict[str, Tensor]:
     """Return the outputs of a request; raises why one of its prompts cannot be served."""
-    if isinstance(prepared, Exception) or isinstance(asked, Exception):
-        raise prepared if isinstance(prepared, Exception) else asked
+    if isinstance(prepared, Exception):
+        raise prepared
+    if isinstance(asked, Exception):
+        raise asked
     rows = []
     for inputs, prompt in zip(prepared, asked, strict=True):
         if isinstance(inputs, Exception):
