@@ -13,12 +13,12 @@ from engine_step.interface import (
     PromptLogProbs,
     TokenEvent,
 )
+from engine_step.top_tokens import PromptScores
 from reference_engine.model.blocks import BlockPool, SequenceBlocks
 from reference_engine.model.kv_cache import Row
 from reference_engine.request_times import RequestTimes
 from reference_engine.sampling import decoding
 from reference_engine.sampling.decoding import Decoding
-from reference_engine.sampling.top_tokens import PromptScores
 
 MAX_SCORED_TOKENS = 256
 """Tokens of a prompt in a step whose logits are all wanted: each has as many as the vocabulary."""

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 
 from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason, TopTokens
+from engine_step.top_tokens import top_tokens
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
-from reference_engine.sampling.top_tokens import top_tokens
 from reference_engine.sampling.truncation import keep_min_p, keep_top_k, keep_top_p
 
 
