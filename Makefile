@@ -68,7 +68,7 @@ lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as
 # An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
 $(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(INSTALLED)
 	@$(BIN)/python -m venv $(LM_EVAL)
-	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+	@$(BIN)/python -c 'import sys; print(*(each for each in sys.path if "-packages" in each), sep="\n")' \
 		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
 	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
 	@touch $@
