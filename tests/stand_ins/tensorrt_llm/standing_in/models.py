@@ -20,6 +20,7 @@ from engine_step.interface import (
     SamplingConfig,
     TokenEvent,
 )
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 
 Emit = Callable[[TokenEvent], None]
@@ -64,13 +65,15 @@ class ReferenceModel:
         self, checkpoint: Path, max_seq_len: int, max_batch_size: int, max_beam_width: int
     ) -> None:
         self._engine = ReferenceEngine(
-            checkpoint,
-            max_seq_len=max_seq_len,
-            max_batch_size=max(max_batch_size, max_beam_width),
-            max_beam_width=max_beam_width,
-            # A small cache even where the engine was planned for a GPU's.
-            max_tokens_in_paged_kv_cache=32 * 1024,
-            dtype="float32",
+            EngineConfig.resolve(
+                checkpoint,
+                max_seq_len=max_seq_len,
+                max_batch_size=max(max_batch_size, max_beam_width),
+                max_beam_width=max_beam_width,
+                # A small cache even where the engine was planned for a GPU's.
+                max_tokens_in_paged_kv_cache=32 * 1024,
+                dtype="float32",
+            )
         )
 
     def start(self, request: EngineRequest, emit: Emit) -> None:
