@@ -1,4 +1,4 @@
-"""The chart's objects of kinds that Kubernetes does not know have the shape of their definitions."""
+"""The chart's objects of kinds that are not Kubernetes' own have the shape of their definitions."""
 
 from pathlib import Path
 from typing import Any
