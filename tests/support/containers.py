@@ -168,10 +168,19 @@ class Address:
 
 
 @contextmanager
-def served(box: Container, command: list[str], **environment: str) -> Iterator[Process]:
+def served(
+    box: Container, command: list[str], stopped: str = "", **environment: str
+) -> Iterator[Process]:
     """Run a command that serves, until SIGTERM ends it with status 0 and nothing left.
 
-    Yields PID 1 of the container, when it says that it is ready.
+    Args:
+        box: where it runs.
+        command: says "ready: " when it serves.
+        stopped: a word of the process that gets SIGTERM, if that is not PID 1 of the container.
+        environment: of the command, over the image's.
+
+    Yields:
+        PID 1 of the container, when it serves.
     """
     with box.start(command, **environment) as process:
         assert process.stdout is not None
@@ -187,7 +196,8 @@ def served(box: Container, command: list[str], **environment: str) -> Iterator[P
         try:
             yield first
         finally:
-            os.kill(first.pid, signal.SIGTERM)
+            ended = next(each for each in members if stopped in each.command) if stopped else first
+            os.kill(ended.pid, signal.SIGTERM)
             output = process.communicate(timeout=STOP_SECONDS)[0]
         assert process.returncode == 0, output
         assert [each for each in members if each.is_running] == []

@@ -238,9 +238,8 @@ def test_a_checkout_in_nvidias_container_does_it_by_make(
             environment = {**stand_in_driver(model, there), "HF_ENDPOINT": url, "HOME": "/root"}
             for each in before:
                 box.run(["sh", "-ec", f"cd /src; {each.line}"], **environment)
-        with served(
-            box, ["sh", "-ec", f"cd /src; exec {serve.line}"], **environment, **address.variables
-        ):
+        command = ["sh", "-ec", f"cd /src; {serve.line}"]
+        with served(box, command, "launcher", **environment, **address.variables):
             reply = ask(address.url, model)
             assert reply.status_code == 200, reply.text
 
