@@ -16,7 +16,7 @@ DEBIAN = "localhost/debian:bookworm-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 NOT_IN_SLIM = (
     *("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man"),
-    *("var/cache/apt", "var/lib/apt/lists"),
+    *("dev", "var/cache/apt", "var/lib/apt/lists"),
 )
 APT_CLEANS = """
 APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };
@@ -53,35 +53,33 @@ def exists(image: str) -> bool:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
 
 
-def build_debian(directory: Path) -> None:
+def build_debian() -> None:
     """Make the image that stands for debian:bookworm-slim, unless there is one.
 
     It knows how this machine reaches PyPI: its certificates, and its directory of wheels.
     """
     if exists(DEBIAN):
         return
-    root = directory / "debian"
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", "bookworm", root, "http://deb.debian.org/debian"],
-        check=True,
-        capture_output=True,
-    )
-    for each in NOT_IN_SLIM:
-        shutil.rmtree(root / each)
-        (root / each).mkdir()
-    settings = "".join(f"path-exclude /{each}/*\n" for each in NOT_IN_SLIM if each[:3] == "usr")
-    (root / "etc" / "dpkg" / "dpkg.cfg.d" / "docker").write_text(settings)
-    (root / "etc" / "apt" / "apt.conf.d" / "docker-clean").write_text(APT_CLEANS)
-    shutil.copy(CERTIFICATES, root / "etc" / "host-certificates.crt")
-    settings = f"[global]\ncert = /etc/host-certificates.crt\nfind-links = {WHEELS}\n"
-    (root / "etc" / "pip.conf").write_text(settings)
     container = buildah("from", "scratch")
     try:
-        shutil.copytree(root, buildah("mount", container), symlinks=True, dirs_exist_ok=True)
+        root = Path(buildah("mount", container))
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", "bookworm", root, "http://deb.debian.org/debian"],
+            check=True,
+            capture_output=True,
+        )
+        for each in NOT_IN_SLIM:
+            shutil.rmtree(root / each)
+            (root / each).mkdir()
+        settings = "".join(f"path-exclude /{each}/*\n" for each in NOT_IN_SLIM if each[:3] == "usr")
+        (root / "etc" / "dpkg" / "dpkg.cfg.d" / "docker").write_text(settings)
+        (root / "etc" / "apt" / "apt.conf.d" / "docker-clean").write_text(APT_CLEANS)
+        shutil.copy(CERTIFICATES, root / "etc" / "host-certificates.crt")
+        settings = f"[global]\ncert = /etc/host-certificates.crt\nfind-links = {WHEELS}\n"
+        (root / "etc" / "pip.conf").write_text(settings)
         buildah("commit", container, DEBIAN)
     finally:
         buildah("rm", container)
-        shutil.rmtree(root)
 
 
 def copy_of_checkout(directory: Path) -> Path:

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the checkout, with the base of the images ready."""
-    build_debian(tmp_path_factory.mktemp("base"))
+    build_debian()
     return copy_of_checkout(tmp_path_factory.mktemp("context"))
 
 
