@@ -17,7 +17,9 @@ ENGINE_OPTIONS ?=
 ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
 # In the container: the environment of its TensorRT-LLM, whose versions stay as they are.
 VENV ?= /opt/venv-tritonserver
-INSTALL = $(BIN)/pip install --quiet --editable 'client[cli]' --editable .
+INSTALL = $(BIN)/python docker/constraints.py constraints.txt > $(INSTALLED).txt \
+	&& $(BIN)/pip install --quiet --constraint $(INSTALLED).txt \
+		--editable 'client[cli]' --editable '.[models,chat]'
 else
 VENV ?= .venv
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
