@@ -30,7 +30,7 @@ INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve check test test-executor lint format generate plan modelopt build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
 .PHONY: chart images clean
 
 help: ## List the targets
@@ -125,6 +125,10 @@ fleet: $(INSTALLED) ## Load five Tritons behind one shim for a minute and kill o
 
 bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
 	@$(BIN)/python -m scripts.bench.engine
+
+gpu-check: $(INSTALLED) ## Check and measure the reference engine on this machine's GPU, into gpu_check.json
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/client:$(CURDIR)/contract $(BIN)/python -m scripts.bench.gpu_check \
+		--output gpu_check.json
 
 bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to end
 	@$(BIN)/python -m scripts.bench.serving
