@@ -34,6 +34,7 @@ from transformers import (
 )
 
 from engine_step.interface import EngineRequest, TokenEvent
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from reference_engine.model.hardware import best_device
 
@@ -103,7 +104,9 @@ def equals_transformers(config: PreTrainedConfig, directory: Path) -> bool:
     write_model(config, directory, torch.float32)
     numbers = random.Random(0)  # noqa: S311
     prompts = [_prompt(numbers, config, 1 + 13 * index) for index in range(EQUAL)]
-    engine = ReferenceEngine(directory, max_batch_size=EQUAL, max_seq_len=512, dtype="float32")
+    engine = ReferenceEngine(
+        EngineConfig.resolve(directory, max_batch_size=EQUAL, max_seq_len=512, dtype="float32")
+    )
     outputs, _ = run(engine, prompts, EQUAL_TOKENS)
     engine.shutdown()
     model = _load(directory, torch.float32)
@@ -155,10 +158,12 @@ def engine_rows(
 ) -> dict[int, dict[str, float]]:
     """Return the engine's rate and step time for each batch of prompts."""
     engine = ReferenceEngine(
-        directory,
-        max_batch_size=max(batches),
-        max_seq_len=PROMPT_TOKENS + tokens,
-        dtype="bfloat16",
+        EngineConfig.resolve(
+            directory,
+            max_batch_size=max(batches),
+            max_seq_len=PROMPT_TOKENS + tokens,
+            dtype="bfloat16",
+        )
     )
     run(engine, next(iter(batches.values())), 8)  # warm up
     rows = {}
