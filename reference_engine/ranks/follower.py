@@ -12,7 +12,7 @@ from typing import Any
 
 from engine_step.interface import RankLostError
 from reference_engine.model.checkpoint import CheckpointError
-from reference_engine.ranks.orders import Call, Start
+from reference_engine.ranks.rank import Call, Start
 
 MODULE = "reference_engine.ranks.worker"
 EXIT_SECONDS = 2

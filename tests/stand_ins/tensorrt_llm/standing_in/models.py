@@ -21,6 +21,7 @@ from engine_step.interface import (
     SamplingConfig,
     TokenEvent,
 )
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 
 Emit = Callable[[TokenEvent], None]
@@ -69,13 +70,15 @@ class ReferenceModel:
     ) -> None:
         self._checkpoint = checkpoint
         self._engine = ReferenceEngine(
-            checkpoint,
-            max_seq_len=max_seq_len,
-            max_batch_size=max(max_batch_size, max_beam_width),
-            max_beam_width=max_beam_width,
-            # A small cache even where the engine was planned for a GPU's.
-            max_tokens_in_paged_kv_cache=32 * 1024,
-            dtype="float32",
+            EngineConfig.resolve(
+                checkpoint,
+                max_seq_len=max_seq_len,
+                max_batch_size=max(max_batch_size, max_beam_width),
+                max_beam_width=max_beam_width,
+                # A small cache even where the engine was planned for a GPU's.
+                max_tokens_in_paged_kv_cache=32 * 1024,
+                dtype="float32",
+            )
         )
 
     def start(self, request: EngineRequest, emit: Emit) -> None:
