@@ -47,6 +47,6 @@ def question_of(model: ModelEntry, name: str, value: Any) -> tuple[str, dict[str
             {"messages": messages} if model.predict.input == "messages" else {"prompt": QUESTION}
         )
         return "/predict", {model.predict.length_parameter: 6, **asked, name: value}
-    path = ZEPHYR_PATHS.get(name, "/zephyr/raw")
+    path = ZEPHYR_PATHS.get(name, "/zephyr/python")
     asked = {"code": "print(2)"} if path == "/zephyr/code-doc" else {"user_message": QUESTION}
     return path, {"max_new_tokens": 6, **asked, name: value}
