@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import aclosing
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
+from tritonclient.grpc import service_pb2
 
 from aeolus_client import (
     GenerationFailedError,
@@ -23,8 +25,8 @@ from demo.export import CHECKPOINT
 from launcher.server import TritonServer
 from scripts.bench.service import running_triton
 from support.asking import QUESTION
-from support.metrics import metric
-from support.triton_calls import Array, Call, infer, stream
+from support.metrics import active_requests, metric
+from support.triton_calls import Array, Call, infer, infer_inputs, stream
 
 pytestmark = pytest.mark.server
 
@@ -193,3 +195,44 @@ def test_the_last_response_of_the_cpp_backend(server: TritonServer) -> None:
         assert response.as_numpy("FINISH_REASON") is None
         texts.append(response.as_numpy("OUTPUT")[0].decode())
     assert texts == ["", "\N{REPLACEMENT CHARACTER}" * 2]
+
+
+class TestACallThatIsCancelled:
+    """What Triton does of it (docs/decisions/0002); last, for the server never finishes it."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_stays(self) -> None:
+        """It does stay, bounded in number and time (test_streams.py)."""
+
+    def test_its_later_responses_do_not_reach_postprocessing(self, server: TritonServer) -> None:
+        """The engine runs to its end, and says so to nobody: a client should stop its request."""
+        request = service_pb2.ModelInferRequest(model_name="ensemble", id="cancelled")
+        for tensor in infer_inputs(
+            {
+                "messages": np.array([[json.dumps(QUESTION).encode()]], np.object_),
+                "max_tokens": np.array([[REPLY]], np.int32),
+                "min_tokens": np.array([[REPLY]], np.int32),
+                "stream": np.array([[True]]),
+            }
+        ):
+            request.inputs.append(tensor._get_tensor())
+            request.raw_input_contents.append(tensor._get_content())
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            call = channel.stream_stream(
+                "/inference.GRPCInferenceService/ModelStreamInfer",
+                request_serializer=service_pb2.ModelInferRequest.SerializeToString,
+            )(iter([request]))
+            next(call)
+            call.cancel()
+        answered, deadline = decoded(server), time.monotonic() + SECONDS
+        while active_requests(server):
+            assert time.monotonic() < deadline, "the engine still runs"
+            time.sleep(0.05)
+        assert metric(server.metrics_url, "aeolus_postprocessing_streams") == 1
+        assert decoded(server) - answered <= 1  # what was under way
+
+
+def decoded(server: TritonServer) -> float:
+    """How many responses of the engine postprocessing has been given."""
+    family = "nv_inference_request_success_total"
+    return metric(server.metrics_url, family, model="postprocessing")
