@@ -21,7 +21,8 @@ INSTALL = $(BIN)/pip install --quiet --editable 'client[cli]' --editable .
 else
 VENV ?= .venv
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable 'client[cli]' --editable '.[models,embedded,chat,dev]'
+	--constraint constraints.txt --editable 'client[cli]' --editable '.[models,embedded,chat,dev]' && \
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps xgrammar
 endif
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed

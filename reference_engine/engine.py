@@ -18,6 +18,7 @@ from engine_step.interface import (
     TokenEvent,
 )
 from engine_step.validation import Limits, validate
+from reference_engine.guides import Guides, MakeFollower
 from reference_engine.model.blocks import BlockPool
 from reference_engine.model.checkpoint import DTYPES, ModelShape, load_model, read_shape
 from reference_engine.model.decoder import Decoder
@@ -52,6 +53,8 @@ class ReferenceEngine:
         dtype: of weights and cache; "auto" is bfloat16 where that pays. Only float32 gives output
             that does not depend on what else is in the batch.
         tensor_parallel_size: processes that share the model, this one the first of them.
+        tokenizer_dir: where tokenizer.json is, which guided requests need; by default the
+            checkpoint's directory.
 
     Raises:
         CheckpointError: the checkpoint cannot be served.
@@ -69,6 +72,7 @@ class ReferenceEngine:
         max_queue_size: int = 0,
         dtype: str = AUTO,
         tensor_parallel_size: int = 1,
+        tokenizer_dir: Path | None = None,
     ) -> None:
         if not 1 <= max_beam_width <= max_batch_size:
             raise ValueError(
@@ -82,6 +86,7 @@ class ReferenceEngine:
         if tensor_parallel_size < 1:
             raise ValueError(f"tensor_parallel_size is {tensor_parallel_size}; use 1 or more")
         directory = Path(checkpoint_dir)
+        self._guides = Guides(tokenizer_dir or directory)
         shape = read_shape(directory)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
         self._limits = Limits(shape.vocab_size, max_seq_len, max_beam_width)
@@ -136,7 +141,15 @@ class ReferenceEngine:
     def submit(self, request: EngineRequest, on_event: Callable[[TokenEvent], None]) -> None:
         """Queue `request`; see `interface.Engine.submit`."""
         validate(request, self._limits)
-        self._scheduler.add(Sequence(request, on_event, self._limits.max_seq_len))
+        follower = self._compiled(request)
+        self._scheduler.add(Sequence(request, on_event, self._limits.max_seq_len, follower))
+        if follower:
+            follower.add_done_callback(lambda _: self._scheduler.wake())
+
+    def _compiled(self, request: EngineRequest) -> MakeFollower | None:
+        if request.guide is None:
+            return None
+        return self._guides.compile(request.guide, request.end_id, request.stop_words)
 
     def cancel(self, request_id: str) -> None:
         """End the request at the next step; see `interface.Engine.cancel`."""
@@ -153,6 +166,7 @@ class ReferenceEngine:
     def shutdown(self) -> None:
         """End every request with an error event and stop the thread; see `interface.Engine`."""
         self._scheduler.close(EngineStoppedError("the engine was shut down"))
+        self._guides.close()
         if threading.current_thread() is not self._thread:  # called from an on_event
             self._thread.join()
 

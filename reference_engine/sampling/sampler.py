@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason
+from guided_decoding.grammar import Follower
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
 from reference_engine.sampling.truncation import keep_top_k, keep_top_p
@@ -22,7 +23,14 @@ class Sampler:
     num_rows = 1
     parents = (0,)
 
-    def __init__(self, request: EngineRequest, max_new_tokens: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        request: EngineRequest,
+        max_new_tokens: int,
+        device: torch.device,
+        follower: Follower | None = None,
+    ) -> None:
+        self._follower = follower
         self.sampling = request.sampling
         self.is_greedy = processors.is_greedy(request.sampling)
         self.divisor = processors.divisor(request.sampling)
@@ -69,9 +77,12 @@ class Sampler:
         return [BeamLogProbs(self._cumulative, list(self._log_probs))]
 
     def process(self, scores: torch.Tensor) -> None:
-        """Apply the request's bias, penalties and bans to float32 [1, vocab], in place."""
+        """Apply the request's bias, penalties, bans and guide to float32 [1, vocab], in place."""
         if self._chain:
             processors.apply(self._chain, self._token_ids[:, : self._length], scores)
+        if self._follower:
+            banned = torch.from_numpy(~self._follower.allowed()).to(scores.device)
+            scores.masked_fill_(banned, processors.BANNED)
 
     def fill_with_noise(self, row: torch.Tensor) -> None:
         """Draw float32 [vocab] from the exponential distribution by the seed, in place."""
@@ -83,6 +94,8 @@ class Sampler:
     def accept(self, token: int, log_prob: float) -> None:
         """Continue with `token`, or finish if it is the end id."""
         self._cumulative += log_prob
+        if self._follower:
+            self._follower.accept(token)
         if self._stop.is_end(token):
             self._finish_reason = "stop"
             return
