@@ -149,6 +149,10 @@ def _check_values(values: list[Any], schema: dict[str, Any], path: Path) -> None
 
 def _object(schema: dict[str, Any], path: Path, root: Any) -> dict[str, Any]:
     properties = _each(schema.get("properties", {}), (*path, "properties"), root)
+    for name in properties:
+        if json.dumps(name, ensure_ascii=False) != f'"{name}"':
+            # xgrammar 0.1.25 makes a grammar of such a name that it cannot read itself.
+            raise _wrong((*path, "properties"), "has a name with quotes, backslashes or controls")
     required = schema.get("required", [])
     if not isinstance(required, list):
         raise _wrong((*path, "required"), "must be a list of names")
