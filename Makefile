@@ -28,8 +28,9 @@ BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint format generate plan modelopt build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz clean
+.PHONY: help install serve check test test-executor lint format generate plan modelopt build
+.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: chart images clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,8 +52,31 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
 		$(if $(TP),--tp '$(TP)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') --dtype $(DTYPE)
 
+check: lint ## Run the linters and every test that needs no server
+	@$(BIN)/python -m pytest -q -n 2 -m "not server"
+
 test: lint ## Run the linters and every test, those on a real tritonserver included
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+.PHONY: lm-eval
+LM_EVAL = .venv-lm-eval
+LM_EVAL_TEST = tests/shim/families/openai/test_lm_eval.py
+LM_EVAL_PINS = tests/shim/families/openai/lm_eval_tasks/requirements.txt
+
+lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as it scores the checkpoint
+	@$(BIN)/python -m pytest $(LM_EVAL_TEST)
+
+# An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
+$(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(INSTALLED)
+	@$(BIN)/python -m venv $(LM_EVAL)
+	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
+	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
+	@touch $@
+
+test-executor: $(INSTALLED) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
+	@$(BIN)/python -m pytest --runtime executor tests/executor_engine tests/client tests/nvidia_clients \
+		tests/reference_engine/test_engine_contract.py tests/shim/parameters
 
 lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .
@@ -110,6 +134,12 @@ bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against 
 
 bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text
+
+chart: $(INSTALLED) ## Write the Helm chart's catalog and the renders of its examples
+	@$(BIN)/python -m scripts.chart
+
+images: $(INSTALLED) ## As root: build the images with buildah, and serve from them
+	@$(BIN)/python -m pytest -q -s -m images tests/docker
 
 soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python -m scripts.bench.soak

@@ -1,6 +1,7 @@
 """`python -m build_engines`: each command a call of what does it."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from build_engines.checkpoint.huggingface_config import CheckpointError
 from build_engines.checkpoint.partial_directory import ConversionError
 from build_engines.checkpoint.progress import ProgressBar
 from build_engines.documentation import DOCUMENT, render_document
-from build_engines.options import engine_of, model_of, parse
+from build_engines.engine_directories import EngineDirectories
+from build_engines.options import engine_arguments, engine_of, model_of, parse
 from build_engines.plan.capacity import PlanError, make_plan
 from build_engines.plan.report import render
 from build_engines.quantize.packages import ModelOptError
@@ -107,6 +109,37 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
+def _prepare(options: argparse.Namespace) -> int:
+    """Fetch, convert and build what is not there yet; the checkpoint between them is removed."""
+    directories = EngineDirectories.of(options.root, model_of(options), engine_of(options))
+    checkpoint, converted, engine = (
+        str(each) for each in (directories.checkpoint, directories.converted, directories.engine)
+    )
+    pickle = ["--allow-pickle"] if options.allow_pickle else []
+    chosen = engine_arguments(options)
+    steps = [["build", options.model, "--checkpoint", converted, "--output", engine, *chosen]]
+    if not directories.converted.exists():
+        steps = [
+            ["fetch", options.model, "--output", checkpoint, *pickle],
+            [
+                *("convert", options.model, "--checkpoint", checkpoint, "--output", converted),
+                *(*pickle, *chosen),
+            ],
+            *steps,
+        ]
+    try:
+        with directories.locked():
+            for step in [] if directories.engine.exists() else steps:
+                _report(f"{step[0]} {options.model}")
+                if code := main(step):
+                    return code
+            shutil.rmtree(directories.converted, ignore_errors=True)
+    except OSError as error:
+        return _fail(f"{options.root}: cannot be written: {error.strerror}")
+    print(directories.engine)
+    return 0
+
+
 def _assemble(options: argparse.Namespace) -> int:
     model, engine = model_of(options), engine_of(options)
     repository = assemble(
@@ -160,6 +193,7 @@ COMMANDS = {
     "fetch": _fetch,
     "convert": _convert,
     "build": _build,
+    "prepare": _prepare,
     "assemble": _assemble,
     "verify": _verify,
     "docs": _docs,

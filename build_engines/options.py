@@ -8,6 +8,7 @@ from build_engines.plan.capacity import choose_engine
 from catalog import EnginePlan, ModelEntry, load_catalog
 from catalog.schema import EngineDtype, GpuName, KVCacheDtype, Quantization, Runtime
 
+ENGINE_OPTIONS = ("gpu", "tp", "quantization", "kv-cache-dtype", "dtype", "context")
 DESCRIPTION = """\
 From a checkpoint's name to a deployment, a step a command: plan, fetch, convert, build, assemble;
 verify tells whether what a step wrote is whole. Give every step the same engine options."""
@@ -41,6 +42,11 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
     build = _command(commands, "build", "run trtllm-build; needs the GPU and TensorRT-LLM")
     _add_paths(build, checkpoint="TensorRT-LLM checkpoint directory", output="directory to make")
     _add_engine_options(build)
+
+    prepare = _command(commands, "prepare", "fetch, convert and build; what is there is kept")
+    prepare.add_argument("--root", type=Path, required=True, help="directory for all models")
+    _add_allow_pickle(prepare)
+    _add_engine_options(prepare)
 
     assemble = _command(commands, "assemble", "write the model repository that serves an engine")
     _add_paths(assemble, checkpoint="Hugging Face checkpoint directory", output="directory to make")
@@ -83,6 +89,16 @@ def engine_of(options: argparse.Namespace) -> EnginePlan:
         context=options.context,
         kv_cache_dtype=options.kv_cache_dtype,
     )
+
+
+def engine_arguments(options: argparse.Namespace) -> list[str]:
+    """Return the engine options as they were given, for another command."""
+    return [
+        part
+        for name in ENGINE_OPTIONS
+        if (value := getattr(options, name.replace("-", "_"))) is not None
+        for part in (f"--{name}", str(value))
+    ]
 
 
 def _command(

@@ -29,6 +29,8 @@ class EngineCall:
     stop_words_texts: Tensor | None
     """STRING [1, words], what the stop words were made from: every response repeats them."""
     requested: frozenset[str]
+    batch_index: int | None = None
+    """Which row of a Triton request of several this is."""
 
     @classmethod
     def from_tensors(
@@ -39,6 +41,7 @@ class EngineCall:
         *,
         exclude_input_in_output: bool,
         requested: Collection[str],
+        batch_index: int | None = None,
     ) -> "EngineCall":
         """Read a call from its input tensors, see `tensors.request_from_tensors`.
 
@@ -48,6 +51,7 @@ class EngineCall:
             parameters: the request's parameters, see `parameters.priority_of`.
             exclude_input_in_output: what holds when the tensor of that name is absent.
             requested: names of the outputs that are wanted.
+            batch_index: of a row of several.
 
         Raises:
             RequestRefusedError: a tensor or parameter is missing or malformed, or a required
@@ -64,6 +68,7 @@ class EngineCall:
             counts=counts_asked(tensors),
             stop_words_texts=tensors.get("stop_words_texts"),
             requested=frozenset(requested),
+            batch_index=batch_index,
         )
 
     def tensors_of(self, event: TokenEvent) -> dict[str, Tensor]:
@@ -74,6 +79,8 @@ class EngineCall:
         if self.stop_words_texts is not None:
             outputs["stop_words_texts"] = self.stop_words_texts
             outputs["num_echoed_tokens"] = np.array([[self._num_echoed_tokens]], dtype=np.int32)
+        if self.batch_index is not None:
+            outputs["batch_index"] = np.array([[self.batch_index]], dtype=np.int32)
         return {name: tensor for name, tensor in outputs.items() if name in self.requested}
 
     @property

@@ -80,14 +80,17 @@ class Delivery:
     def send(self, sender: ResponseSender, event: TokenEvent, to_response: ToResponse) -> None:
         """Queue an event; it joins the one of its request that waits, if it can."""
         with self._changed:
+            is_first = not self._outgoing
             waiting = self._newest.get(sender)
             if waiting and (joined := waiting.event.followed_by(event)):
                 waiting.event = joined
             else:
                 self._newest[sender] = _Outgoing(sender, event, to_response)
                 self._outgoing.append(self._newest[sender])
-            self._is_urgent |= event.is_final or sender not in self._begun
-            self._changed.notify()
+            if event.is_final or sender not in self._begun:
+                self._is_urgent = True
+            if is_first or self._is_urgent:  # otherwise the thread waits for its round anyway
+                self._changed.notify()
 
     def close(self) -> None:
         """Send what is queued, then end the thread."""

@@ -7,7 +7,7 @@ triton_backend/all_models/inflight_batcher_llm/tensorrt_llm).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
@@ -80,6 +80,27 @@ class BeamLogProbs:
 
 
 @dataclass(frozen=True, slots=True)
+class TopTokens:
+    """The most likely tokens at each of some positions, the likeliest first, by their ids."""
+
+    ids: list[list[int]]
+    log_probs: list[list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLogProbs:
+    """What the model itself, without penalties and temperature, thinks of a prompt.
+
+    Every list has an entry a token; the first token, which follows nothing, has 0 and ids of -1.
+    """
+
+    token_ids: list[int]
+    log_probs: list[float]
+    top: TopTokens | None
+    """`prompt_logprobs` tokens at each position, where more than 0 were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class PerfMetrics:
     """A request's life so far: nanoseconds of the monotonic clock, 0 for what is yet to come."""
 
@@ -102,7 +123,9 @@ class TokenEvent:
     event may hold no token (the end id was drawn) and, after a cancel, holds what there was.
     With `error` set the event is final and holds no tokens. A final event without one says in
     `finish_reasons` why each beam ended, where the engine knows. `log_probs` has an entry a beam
-    if they were asked for. `num_generated` counts the tokens of all beams so far, reported or not.
+    if they were asked for, `top` one for each token of the only beam that is in `output_ids`, and
+    the first event that follows the prompt has `prompt`. `num_generated` counts the tokens of all
+    beams so far, reported or not.
     """
 
     output_ids: list[list[int]]
@@ -110,6 +133,8 @@ class TokenEvent:
     error: Exception | None = None
     num_generated: int = 0
     log_probs: list[BeamLogProbs] | None = None
+    top: TopTokens | None = None
+    prompt: PromptLogProbs | None = None
     perf_metrics: PerfMetrics | None = None
     finish_reasons: list[FinishReason] | None = None
 
@@ -119,11 +144,19 @@ class TokenEvent:
         An event without tokens stays by itself: it is an error, or tells that an end id was drawn.
         So does one with log probabilities: who asks for them wants each token's text apart.
         """
-        if not any(later.output_ids) or later.log_probs is not None:
+        if not any(later.output_ids) or later.log_probs is not None or later.top is not None:
             return None
         if len(later.output_ids) > 1:
             return later
-        return replace(later, output_ids=[self.output_ids[0] + later.output_ids[0]])
+        return TokenEvent(  # not `replace`: this is done for each token
+            [self.output_ids[0] + later.output_ids[0]],
+            later.is_final,
+            later.error,
+            later.num_generated,
+            prompt=self.prompt,
+            perf_metrics=later.perf_metrics,
+            finish_reasons=later.finish_reasons,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,16 @@ class SamplingConfig:
     itself again after the token `top_p_reset_id`. In a beam search row j of a step is ranked as if
     its log-probability were higher by j times `beam_search_diversity_rate`; `early_stopping` 1
     stops with `beam_width` hypotheses, 0 by the heuristic, 2 never early.
+
+    `top_logprobs` is the number of likeliest tokens reported in the place of each generated one;
+    `prompt_logprobs` that of each token of the prompt, whose own are reported unless it is -1.
     """
 
     beam_width: int = 1
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 0.0
+    min_p: float = 0.0
     top_p_min: float = 1e-06
     top_p_decay: float = 1.0
     top_p_reset_id: int | None = None
@@ -33,3 +37,5 @@ class SamplingConfig:
     len_penalty: float = 0.0
     early_stopping: int = 1
     beam_search_diversity_rate: float = 0.0
+    prompt_logprobs: int = -1
+    top_logprobs: int = 0

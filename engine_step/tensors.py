@@ -16,9 +16,11 @@ from engine_step.interface import (
     BeamLogProbs,
     EngineRequest,
     PerfMetrics,
+    PromptLogProbs,
     RequestRefusedError,
     SamplingConfig,
     TokenEvent,
+    TopTokens,
 )
 
 Tensor = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
@@ -81,6 +83,10 @@ def tensors_from_event(
         asked for, INT32 [1, 1], at the end `finish_reason` STRING [1, beams], and with
         log-probabilities in the event `cum_log_probs` FP32 [1, beams] and `output_log_probs` FP32
         [1, beams, longest generated]. `num_output_tokens` counts this response over all beams.
+        With the likeliest tokens in the event `output_top_ids` INT32 and `output_top_log_probs`
+        FP32 [1, tokens, of each]; with the prompt's log-probabilities `prompt_ids` INT32 and
+        `prompt_log_probs` FP32 [1, tokens], and of the likeliest tokens in their places the same
+        two as of the output.
     """
     beams = event.output_ids
     lengths = [len(tokens) for tokens in beams]
@@ -96,6 +102,10 @@ def tensors_from_event(
         outputs["finish_reason"] = np.array([reasons], dtype=np.object_)
     if event.log_probs is not None:
         outputs |= _log_prob_tensors(event.log_probs)
+    if event.top is not None and event.top.ids:
+        outputs |= _top_tensors("output", event.top)
+    if event.prompt is not None:
+        outputs |= _prompt_tensors(event.prompt)
     return outputs
 
 
@@ -124,6 +134,21 @@ def _log_prob_tensors(beams: list[BeamLogProbs]) -> dict[str, Tensor]:
     return {
         "cum_log_probs": np.array([[beam.cumulative for beam in beams]], dtype=np.float32),
         "output_log_probs": _padded([beam.tokens for beam in beams], np.float32),
+    }
+
+
+def _prompt_tensors(prompt: PromptLogProbs) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {
+        "prompt_ids": np.array([prompt.token_ids], dtype=np.int32),
+        "prompt_log_probs": np.array([prompt.log_probs], dtype=np.float32),
+    }
+    return tensors if prompt.top is None else tensors | _top_tensors("prompt", prompt.top)
+
+
+def _top_tensors(name: str, top: TopTokens) -> dict[str, Tensor]:
+    return {
+        f"{name}_top_ids": np.array([top.ids], dtype=np.int32),
+        f"{name}_top_log_probs": np.array([top.log_probs], dtype=np.float32),
     }
 
 

@@ -17,6 +17,16 @@ FINITE = (
 )
 
 
+NOT_NEGATIVE = (
+    "temperature",
+    "top_k",
+    "min_tokens",
+    "no_repeat_ngram_size",
+    "len_penalty",
+    "top_logprobs",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What an engine can serve."""
@@ -110,11 +120,15 @@ def _check_sampling(sampling: SamplingConfig, limits: Limits) -> None:
     for name in FINITE:
         if not math.isfinite(getattr(sampling, name)):
             _refuse(name, getattr(sampling, name), "must be a finite number")
-    for name in ("temperature", "top_k", "min_tokens", "no_repeat_ngram_size", "len_penalty"):
+    for name in NOT_NEGATIVE:
         if getattr(sampling, name) < 0:
             _refuse(name, getattr(sampling, name), "must not be negative")
+    if sampling.top_logprobs and sampling.beam_width > 1:
+        _refuse("top_logprobs", sampling.top_logprobs, "must be 0 where beam_width is more than 1")
     if sampling.top_p > 1:
         _refuse("top_p", sampling.top_p, "must not be greater than 1")
+    if not 0 <= sampling.min_p <= 1:
+        _refuse("min_p", sampling.min_p, "must be in [0, 1]")
     for name in ("top_p_decay", "top_p_min"):
         if not 0 < getattr(sampling, name) <= 1:
             _refuse(name, getattr(sampling, name), "must be greater than 0 and at most 1")

@@ -18,7 +18,7 @@ from engine_step.interface import (
 from engine_step.validation import Limits, validate
 from executor_engine.errors import error_of, first_line, is_failed_step
 from executor_engine.live_request import LiveRequest
-from executor_engine.requests import executor_request
+from executor_engine.requests import executor_request, refuse_what_it_cannot
 from executor_engine.statistics import engine_statistics, no_statistics
 
 AWAIT = timedelta(milliseconds=50)
@@ -65,6 +65,7 @@ class ExecutorEngine:
     def submit(self, request: EngineRequest, on_event: Callable[[TokenEvent], None]) -> None:
         """Queue `request`; see `interface.Engine.submit`."""
         validate(request, self._limits)
+        refuse_what_it_cannot(request.sampling)
         self._enqueue(LiveRequest(request, on_event))
 
     def cancel(self, request_id: str) -> None:

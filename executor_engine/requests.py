@@ -5,28 +5,22 @@ from typing import Any
 
 import numpy as np
 
+from aeolus_contract.parameters import EngineName, engine_parameters
 from aeolus_contract.request_parameters import DEFAULT_PRIORITY
-from engine_step.interface import EngineRequest, SamplingConfig
+from engine_step.interface import EngineRequest, RequestRefusedError, SamplingConfig
 
-# Field of our SamplingConfig to argument of the executor's. A value that is the default of both is
-# not sent: the executor then leaves out the kernels that would do nothing.
+ENGINE_NAME: EngineName = "executor-1.2.1"
+
 SAMPLING_ARGUMENTS = {
-    "beam_width": "beam_width",
-    "temperature": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "top_p_decay": "top_p_decay",
-    "top_p_min": "top_p_min",
-    "top_p_reset_id": "top_p_reset_ids",
-    "repetition_penalty": "repetition_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "min_tokens": "min_tokens",
-    "no_repeat_ngram_size": "no_repeat_ngram_size",
-    "len_penalty": "length_penalty",
-    "early_stopping": "early_stopping",
-    "beam_search_diversity_rate": "beam_search_diversity_rate",
+    engine.field: row.name
+    for row, engine in engine_parameters()
+    if row.name != "seed" and ENGINE_NAME not in row.fixed
 }
+"""Field of our SamplingConfig to argument of the executor's, which has the ensemble's name.
+
+A value that is the default of both is not sent: the executor then leaves out the kernels that
+would do nothing.
+"""
 DEFAULTS = SamplingConfig()
 
 
@@ -70,6 +64,18 @@ def executor_request(bindings: Any, request: EngineRequest, client_id: int, voca
         client_id=client_id,
         **optional,
     )
+
+
+def refuse_what_it_cannot(sampling: SamplingConfig) -> None:
+    """Check that nothing is asked for that the executor's results do not have.
+
+    Raises:
+        RequestRefusedError: it is.
+    """
+    for row, engine in engine_parameters():
+        fixed, value = row.fixed.get(ENGINE_NAME), getattr(sampling, engine.field)
+        if fixed is not None and value != fixed.value:
+            raise RequestRefusedError(f"{row.name} is {value}, but {fixed.reason}")
 
 
 def sampling_config(bindings: Any, sampling: SamplingConfig) -> Any:

@@ -4,6 +4,8 @@ Each takes the arguments behind its name and returns the exit code; its docstrin
 `aeolus --help`. What a command runs is imported when it runs: some of it takes seconds.
 """
 
+import signal
+
 PROGRAM = "aeolus"
 
 
@@ -39,6 +41,13 @@ def convert(arguments: list[str]) -> int:
 def build(arguments: list[str]) -> int:
     """Run trtllm-build; needs the GPU and TensorRT-LLM."""
     return _build_engines("build", arguments)
+
+
+def prepare(arguments: list[str]) -> int:
+    """Fetch, convert and build a model's engine; what is there is kept."""
+    # As the first process of a container it would not be ended by SIGTERM.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    return _build_engines("prepare", arguments)
 
 
 def assemble(arguments: list[str]) -> int:

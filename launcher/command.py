@@ -7,11 +7,11 @@ from launcher.deployment import Deployment
 from launcher.installation import TritonInstallation
 from launcher.ports import TritonPorts
 
-HOST = "127.0.0.1"
 CLOSED = "shared-memory,model-repository,trace,logging"
 """Groups of Triton's calls that change the server or read its files; no client of ours needs them
 (triton-inference-server/server, docs/customization_guide/inference_protocols.md)."""
-MPIRUN = ["mpirun", "--allow-run-as-root"]
+MPIRUN = ["mpirun", "--allow-run-as-root", "--bind-to", "none"]
+"""By default Open MPI binds each of two ranks, a tritonserver with all its models, to one core."""
 
 
 def triton_command(
@@ -93,10 +93,10 @@ def _listening(ports: TritonPorts) -> list[str]:
     return [
         f"--http-restricted-api={CLOSED}:{key}",
         f"--grpc-restricted-protocol={CLOSED}:{key}",
-        f"--grpc-address={HOST}",
+        f"--grpc-address={ports.host}",
         f"--grpc-port={ports.grpc}",
-        f"--http-address={HOST}",
+        f"--http-address={ports.host}",
         f"--http-port={ports.http}",
-        f"--metrics-address={HOST}",
+        f"--metrics-address={ports.host}",
         f"--metrics-port={ports.metrics}",
     ]

@@ -1,5 +1,6 @@
 """TCP ports of the services on one host."""
 
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -8,13 +9,26 @@ class PortTakenError(RuntimeError):
     """A service cannot listen where it was configured to."""
 
 
+LOOPBACK = "127.0.0.1"
+
+
 @dataclass(frozen=True, slots=True)
 class TritonPorts:
-    """The three ports of a tritonserver."""
+    """The three ports of a tritonserver, and the address it listens on."""
 
     grpc: int
     http: int
     metrics: int
+    host: str = LOOPBACK
+    """IPv4 or IPv6 address; 0.0.0.0 and :: are all of this machine's."""
+
+    @property
+    def local_host(self) -> str:
+        """Where this machine reaches it, as in a URL."""
+        address = ipaddress.ip_address(self.host)
+        if address.is_unspecified:
+            return LOOPBACK if address.version == 4 else "[::1]"
+        return self.host if address.version == 4 else f"[{self.host}]"
 
 
 def free_ports() -> TritonPorts:

@@ -4,6 +4,7 @@ Runs until Ctrl-C or SIGTERM; a tritonserver that ends before, or loses a model,
 """
 
 import argparse
+import ipaddress
 import os
 import shlex
 import shutil
@@ -14,10 +15,9 @@ from build_engines.checkpoint.engine_config import EngineError
 from build_engines.repository import ENSEMBLE, ModelRepository, RepositoryError, combine
 from build_engines.tensorrt_llm.assemble import COMMITTED, assemble_reference
 from catalog import load_catalog
-from launcher.command import HOST as TRITON_HOST
 from launcher.deployment import read_deployment
 from launcher.installation import InstallationError
-from launcher.ports import PortTakenError, TritonPorts, require_free
+from launcher.ports import LOOPBACK, PortTakenError, TritonPorts, require_free
 from launcher.preflight import PreflightError, check, inspect_machine, problems
 from launcher.run_directory import RunDirectoryError, find_run_directory
 from launcher.server import TritonServer, TritonStartError, TritonStopError
@@ -65,24 +65,29 @@ def run(arguments: argparse.Namespace, signals: StopSignals) -> int:
         grpc=arguments.triton_grpc_port,
         http=arguments.triton_http_port,
         metrics=arguments.triton_metrics_port,
+        host=arguments.triton_host,
     )
     run_directory = find_run_directory(arguments.run_directory, arguments.port)
     repository, ensembles = model_repository(arguments, run_directory / "model_repository")
     deployment = read_deployment(repository, sorted(set(ensembles.values())))
-    settings = shim_settings(arguments, ports, ensembles)
+    settings = None if arguments.triton_only else shim_settings(arguments, ports, ensembles)
     triton = TritonServer(repository.path, run_directory, ports, deployment)
     if arguments.dry_run:
         return print_plan(triton, problems(deployment, inspect_machine()))
-    require_free(settings.host, settings.port, "PORT")
-    require_free(TRITON_HOST, ports.grpc, "TRITON_GRPC_PORT")
-    require_free(TRITON_HOST, ports.http, "TRITON_HTTP_PORT")
-    require_free(TRITON_HOST, ports.metrics, "TRITON_METRICS_PORT")
+    if settings is not None:
+        require_free(settings.host, settings.port, "PORT")
+    require_free(ports.host, ports.grpc, "TRITON_GRPC_PORT")
+    require_free(ports.host, ports.http, "TRITON_HTTP_PORT")
+    require_free(ports.host, ports.metrics, "TRITON_METRICS_PORT")
     check(deployment)
-    logs.install(settings.log_level)
+    logs.install(settings.log_level if settings else "INFO")
     signals.hurry = triton.hurry
     with triton:
         print(f"loading models; the log is {triton.log_path}", flush=True)
         triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
+        if settings is None:
+            print(f"ready: Triton's gRPC at {triton.grpc_address}", flush=True)
+            return supervise(triton)
         return serve(settings, triton, signals)
 
 
@@ -104,6 +109,17 @@ def parse_arguments(given: list[str] | None, program: str) -> argparse.Namespace
     parser.add_argument("--triton-grpc-port", type=int, default=8001)
     parser.add_argument("--triton-http-port", type=int, default=8010)
     parser.add_argument("--triton-metrics-port", type=int, default=8002)
+    parser.add_argument(
+        "--triton-host",
+        default=LOOPBACK,
+        type=_ip_address,
+        help="address that Triton listens on, which only shims and Prometheus should reach",
+    )
+    parser.add_argument(
+        "--triton-only",
+        action="store_true",
+        help="serve no HTTP API; an `aeolus shim` elsewhere does (AEOLUS_MODEL_ADDRESSES)",
+    )
     parser.add_argument(
         "--run-directory",
         type=Path,
@@ -197,8 +213,8 @@ def shim_settings(
     return read_settings(
         host=arguments.host,
         port=arguments.port,
-        triton_addresses=[f"{TRITON_HOST}:{ports.grpc}"],
-        triton_metrics_addresses=[f"{TRITON_HOST}:{ports.metrics}"],
+        triton_addresses=[f"{ports.local_host}:{ports.grpc}"],
+        triton_metrics_addresses=[f"{ports.local_host}:{ports.metrics}"],
         models=ensembles,
         default_model=arguments.model[0] if arguments.model else DEFAULT_MODEL,
     )
@@ -207,17 +223,39 @@ def shim_settings(
 def serve(settings: Settings, triton: TritonServer, signals: StopSignals) -> int:
     """Run the shim, and Triton under it, until a signal; returns the exit code."""
     shim = ShimServer(create_app(settings))
-    supervisor = Supervisor(triton, shim)
+    supervisor = Supervisor(triton, give_up=shim.stop)
     supervisor.start()
     try:
         shim.run(sockets=[shim.listen()])
     finally:
         signals.is_stopping = True
         supervisor.stop(at_once=shim.force_exit)
-    if supervisor.failure is not None:
-        print(f"error: {supervisor.failure}", file=sys.stderr)
-        return 1
-    return 0
+    return _exit_code(supervisor)
+
+
+def supervise(triton: TritonServer) -> int:
+    """Run only Triton, until SIGTERM or SIGINT; returns the exit code."""
+    supervisor = Supervisor(triton)
+    supervisor.start()
+    try:
+        supervisor.join()
+    finally:
+        supervisor.stop()
+    return _exit_code(supervisor)
+
+
+def _exit_code(supervisor: Supervisor) -> int:
+    if supervisor.failure is None:
+        return 0
+    print(f"error: {supervisor.failure}", file=sys.stderr)
+    return 1
+
+
+def _ip_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
 
 
 def _report_wait(seconds: float) -> None:

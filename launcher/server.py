@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from launcher import guardian
-from launcher.command import HOST, triton_command, triton_environment
+from launcher.command import triton_command, triton_environment
 from launcher.deployment import Deployment
 from launcher.failures import reason_of_failed_start, reason_of_lost_rank
 from launcher.installation import find_installation
@@ -44,7 +44,7 @@ class TritonStopError(RuntimeError):
 
 
 class TritonServer:
-    """One tritonserver on loopback, its log in a file, its shared memory under its own prefix."""
+    """One tritonserver, its log in a file, its shared memory under its own prefix."""
 
     def __init__(
         self,
@@ -76,17 +76,17 @@ class TritonServer:
     @property
     def grpc_address(self) -> str:
         """`host:port` of the gRPC service."""
-        return f"{HOST}:{self.ports.grpc}"
+        return f"{self.ports.local_host}:{self.ports.grpc}"
 
     @property
     def http_url(self) -> str:
         """Base URL of the HTTP service."""
-        return f"http://{HOST}:{self.ports.http}"
+        return f"http://{self.ports.local_host}:{self.ports.http}"
 
     @property
     def metrics_url(self) -> str:
         """URL of the Prometheus metrics."""
-        return f"http://{HOST}:{self.ports.metrics}/metrics"
+        return f"http://{self.ports.local_host}:{self.ports.metrics}/metrics"
 
     @property
     def pid(self) -> int:
@@ -271,6 +271,8 @@ class TritonServer:
         deadline = time.monotonic() + LOST_RANK_SECONDS
         while self.is_alive and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
+        if not self.is_alive:
+            return self._reason_of_end()  # with mpirun its ranks end, and may be missed first
         return reason_of_lost_rank(self.log_path) or f"{name} has ended"
 
     def _reason_of_end(self) -> str:

@@ -2,9 +2,9 @@
 
 import logging
 import threading
+from collections.abc import Callable
 
 from launcher.server import TritonServer
-from shim.server import ShimServer
 
 START_SECONDS = 1800.0
 WATCH_SECONDS = 0.5
@@ -13,13 +13,19 @@ logger = logging.getLogger(__name__)
 
 
 class Supervisor(threading.Thread):
-    """Starts a broken tritonserver again, and ends the shim when it does not load any more."""
+    """Starts a broken tritonserver again, and gives up when it does not load any more."""
 
-    def __init__(self, triton: TritonServer, shim: ShimServer):
+    def __init__(self, triton: TritonServer, give_up: Callable[[], object] = lambda: None):
+        """Watch nothing until `start`.
+
+        Args:
+            triton: the server.
+            give_up: called when it does not load any more; `failure` says why.
+        """
         super().__init__(name="triton-supervisor", daemon=True)
         self.failure: Exception | None = None
         self._triton = triton
-        self._shim = shim
+        self._give_up = give_up
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -37,7 +43,7 @@ class Supervisor(threading.Thread):
             except Exception as error:
                 if not self._stopping.is_set():
                     self.failure = error
-                    self._shim.should_exit = True
+                    self._give_up()
                 return
 
     def stop(self, at_once: bool = False) -> None:

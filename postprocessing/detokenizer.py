@@ -25,6 +25,21 @@ class Detokenizer(Protocol):
         """The text still to come if the sequence ends here."""
 
 
+def token_text(vocabulary: Vocabulary, token_id: int) -> str:
+    r"""Return the text of a token by itself, "" of an unknown one.
+
+    Of a part of a character only its bytes can be told, in OpenAI's notation: `bytes:\xf0\x9f`.
+    """
+    piece = vocabulary.pieces.get(token_id, "")
+    if isinstance(piece, str):
+        return piece
+    content = bytes([piece]) if isinstance(piece, int) else piece
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in content)
+
+
 def detokenizer_of(vocabulary: Vocabulary, skip_special_tokens: bool) -> Detokenizer:
     """Return a fresh detokenizer for a sequence."""
     if isinstance(vocabulary, ByteLevelVocabulary):

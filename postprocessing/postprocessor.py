@@ -1,9 +1,11 @@
 """One engine response to text."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aeolus_contract.request_parameters import RequestParameters, read_request_parameters
+from postprocessing.detokenizer import detokenizer_of, token_text
 from postprocessing.sequence_text import SequenceText
 from postprocessing.streams import StreamKey, Streams
 from postprocessing.vocabulary import load_vocabulary
@@ -64,8 +66,22 @@ class Postprocessor:
             return self._whole_text(response)
         return self._next_text(response.beams[0], response.stream, response)
 
+    def token_texts(self, token_ids: Sequence[int], parameters: str) -> list[str]:
+        """Return what each token of a whole sequence adds to its text.
+
+        A token that ends in the middle of a character adds nothing, and the next one both.
+        """
+        skips = bool(self._parameters_of(parameters).skip_special_tokens)
+        detokenizer = detokenizer_of(self._vocabulary, skips)
+        texts = [detokenizer.push([token_id]) for token_id in token_ids]
+        return [*texts[:-1], texts[-1] + detokenizer.pending] if texts else []
+
+    def texts_of(self, token_ids: Sequence[int]) -> list[str]:
+        """Return the text of each token by itself."""
+        return [token_text(self._vocabulary, token_id) for token_id in token_ids]
+
     def _whole_text(self, response: EngineResponse) -> ResponseText:
-        parameters = self._parameters_of(response)
+        parameters = self._parameters_of(response.parameters)
         prompt = response.num_input_tokens if parameters.prompt_in_output else 0
         if response.num_echoed_tokens is not None:
             prompt = response.num_echoed_tokens
@@ -88,7 +104,7 @@ class Postprocessor:
         sequence = self._streams.get(
             stream,
             lambda: SequenceText(
-                self._vocabulary, self._parameters_of(response), response.stop_words
+                self._vocabulary, self._parameters_of(response.parameters), response.stop_words
             ),
         )
         was_stopped = sequence.stop_reason
@@ -108,8 +124,8 @@ class Postprocessor:
             with_output_ids=sequence.parameters.return_output_ids,
         )
 
-    def _parameters_of(self, response: EngineResponse) -> RequestParameters:
-        asked = read_request_parameters(response.parameters)
+    def _parameters_of(self, parameters: str) -> RequestParameters:
+        asked = read_request_parameters(parameters)
         if asked.skip_special_tokens is None:
             return replace(asked, skip_special_tokens=self._skip_special_tokens)
         return asked

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from postprocessing.sequence_text import SequenceText
 
-StreamKey = tuple[str, int]
-"""Request id and arrival time: what every response of one request carries."""
+StreamKey = tuple[str, int, int]
+"""Request id, arrival time, and place in a request of several prompts: of every response."""
 
 
 @dataclass(slots=True)

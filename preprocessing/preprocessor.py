@@ -144,11 +144,8 @@ class Preprocessor:
 
     def _check_priority(self, priority: float | None) -> None:
         fixed = FIXED_PRIORITIES.get(self.engine)
-        if fixed is not None and priority not in (None, fixed.value):
-            raise InvalidRequestError(
-                f"request_priority is {priority:g}, but {fixed.reason}; the engine of this model "
-                f"always acts by {fixed.value:g}"
-            )
+        if fixed is not None and priority is not None and priority != fixed.value:
+            raise InvalidRequestError(fixed.refusal("request_priority", priority))
 
     def _max_length(self, request: PromptRequest) -> int:
         if request.max_length is None:

@@ -35,10 +35,7 @@ def check_sampling(values: Values, max_beam_width: int, engine: EngineName, stre
     for name, fixed in fixed_values(engine).items():
         value = forwarded.pop(name, fixed.value)
         if not math.isclose(value, fixed.value, rel_tol=1e-6):
-            raise InvalidRequestError(
-                f"{name} is {value:g}, but {fixed.reason}; the engine of this model always acts "
-                f"by {fixed.value:g}"
-            )
+            raise InvalidRequestError(fixed.refusal(name, value))
     return _with_temperature_zero_as_greedy(forwarded)
 
 

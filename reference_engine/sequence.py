@@ -10,6 +10,7 @@ from engine_step.interface import (
     EngineRequest,
     FinishReason,
     PerfMetrics,
+    PromptLogProbs,
     TokenEvent,
 )
 from reference_engine.guides import MakeFollower
@@ -18,6 +19,10 @@ from reference_engine.model.kv_cache import Row
 from reference_engine.request_times import RequestTimes
 from reference_engine.sampling import decoding
 from reference_engine.sampling.decoding import Decoding
+from reference_engine.sampling.top_tokens import PromptScores
+
+MAX_SCORED_TOKENS = 256
+"""Tokens of a prompt in a step whose logits are all wanted: each has as many as the vocabulary."""
 
 
 class SequenceStatus(Enum):
@@ -60,6 +65,8 @@ class Sequence:
         self._max_new_tokens = min(request.request_output_len, max_seq_len - len(request.input_ids))
         self._decoding: Decoding | None = None
         self._num_reported = 0
+        num_top = request.sampling.prompt_logprobs
+        self._prompt_scores = None if num_top < 0 else PromptScores(request.input_ids, num_top)
 
     @property
     def is_ready(self) -> bool:
@@ -109,7 +116,8 @@ class Sequence:
 
     def start(self, pool: BlockPool) -> bool:
         """Take cache blocks and run, unless there are not enough of them."""
-        prompt = self.request.input_ids
+        # What is reused is not computed, and so has no logits.
+        prompt = self.request.input_ids if self._prompt_scores is None else []
         taken = pool.take(prompt, self.num_blocks_needed(pool))
         if taken is None:
             return False
@@ -123,9 +131,27 @@ class Sequence:
 
     def prefill_row(self, max_tokens: int) -> Row:
         """Return the next part of the prompt."""
+        if self._prompt_scores is not None:
+            max_tokens = min(max_tokens, MAX_SCORED_TOKENS)
         tokens = self.request.input_ids[self.num_cached : self.num_cached + max_tokens]
         self.blocks.grow(self.num_cached + len(tokens))
-        return Row(tokens, self.num_cached, self.blocks.tables[0])
+        return Row(
+            tokens,
+            self.num_cached,
+            self.blocks.tables[0],
+            wants_all_logits=self._prompt_scores is not None,
+        )
+
+    def read_logits(self, logits: torch.Tensor) -> torch.Tensor:
+        """Note what the logits of a part of the prompt say of it; returns the last row's.
+
+        Args:
+            logits: float32 [tokens, vocab] of `prefill_row`, or [beams, vocab] of `decode_rows`.
+        """
+        if self._prompt_scores is None or self._decoding is not None:
+            return logits
+        self._prompt_scores.add(logits)
+        return logits[-1:]
 
     def decode_rows(self) -> list[Row]:
         """Return the newest token of every beam."""
@@ -157,10 +183,11 @@ class Sequence:
     def next_event(self, is_final: bool) -> TokenEvent:
         """Return what is to be told now; the tokens in it count as reported."""
         none: list[list[int]] = [[] for _ in range(self.num_rows)]
+        begin = self._num_reported
         outputs = self._decoding.outputs if self._decoding else none
         if self.request.streaming:
             # Beams may be rewritten, so every event of a beam search holds them in full.
-            begin = self._num_reported if self.num_rows == 1 else 0
+            begin = begin if self.num_rows == 1 else 0
             self._num_reported = len(outputs[0])
             told = [tokens[begin:] for tokens in outputs]
         else:
@@ -171,6 +198,8 @@ class Sequence:
             is_final,
             num_generated=sum(map(len, outputs)),
             log_probs=self._log_probs(),
+            top=self._decoding.top_tokens(begin) if self._decoding else None,
+            prompt=self._take_prompt_log_probs(),
             perf_metrics=self._perf_metrics(is_final),
             finish_reasons=self._finish_reasons() if is_final else None,
         )
@@ -181,6 +210,13 @@ class Sequence:
         if self._decoding is None:
             return [BeamLogProbs(0.0, [])] * self.num_rows
         return self._decoding.log_probs
+
+    def _take_prompt_log_probs(self) -> PromptLogProbs | None:
+        """Return them once, when the prompt was read."""
+        if self._prompt_scores is None or self._decoding is None:
+            return None
+        scores, self._prompt_scores = self._prompt_scores, None
+        return scores.result()
 
     def _finish_reasons(self) -> list[FinishReason]:
         if self._decoding is None:

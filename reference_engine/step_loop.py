@@ -54,11 +54,14 @@ class StepLoop:
             for sequence, _ in work:
                 self._fail(sequence, error)
             return
-        parts = torch.split(logits, [len(rows) for _, rows in work])
+        parts = torch.split(logits, [sum(row.num_logits for row in rows) for _, rows in work])
         for sequence, rows in work:
             sequence.num_cached = rows[0].end
-        ready = zip([sequence for sequence, _ in work], parts, strict=True)
-        self._advance([each for each in ready if each[0].is_prefilled])
+        read = [
+            (sequence, sequence.read_logits(part))
+            for (sequence, _), part in zip(work, parts, strict=True)
+        ]
+        self._advance([each for each in read if each[0].is_prefilled])
         if streams:
             self._budget.note(prompt_tokens, time.perf_counter() - started)
 

@@ -85,6 +85,9 @@ class SamplingConfig:
     itself again after the token `top_p_reset_id`. In a beam search row j of a step is ranked as if
     its log-probability were higher by j times `beam_search_diversity_rate`; `early_stopping` 1
     stops with `beam_width` hypotheses, 0 by the heuristic, 2 never early.
+
+    `top_logprobs` is the number of likeliest tokens reported in the place of each generated one;
+    `prompt_logprobs` that of each token of the prompt, whose own are reported unless it is -1.
     """
 
 {chr(10).join(fields)}

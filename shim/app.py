@@ -1,4 +1,4 @@
-"""The application: routes, what stands before them, and the clients they share."""
+"""The application: the API families, the middleware before them, and the clients they share."""
 
 import asyncio
 import logging
@@ -12,13 +12,12 @@ from starlette.types import ASGIApp
 
 from aeolus_client import ServerEndingError
 from shim import health
-from shim.families.error_responses import error_responses
-from shim.families.errors import install_error_handlers
-from shim.families.openai import routes as openai_routes
-from shim.families.truss import routes as predict
+from shim.errors.handlers import install_error_handlers
+from shim.families.openai.family import OPENAI
+from shim.families.truss.family import TRUSS
 from shim.families.zephyr import gpu_stats
-from shim.families.zephyr import routes as zephyr
 from shim.families.zephyr.code_formatter import Formatter
+from shim.families.zephyr.family import ZEPHYR
 from shim.generation.models import ServedModels
 from shim.middleware.api_keys import ApiKeys, Authentication
 from shim.middleware.deadline import Deadline
@@ -35,6 +34,8 @@ from shim.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+FAMILIES = (ZEPHYR, OPENAI, TRUSS)
+"""In the order in which they are asked whether a path is theirs."""
 READABLE_HEADERS = [
     "retry-after",
     "x-finish-reason",
@@ -77,17 +78,17 @@ class App(FastAPI):
         mount_api_page(self)
         for room in (welcome, gpu_stats, exposition):
             self.include_router(room.router)
-        self.include_router(predict.router, responses=error_responses("truss"))
-        self.include_router(zephyr.router, responses=error_responses("zephyr"))
-        self.include_router(openai_routes.router, responses=error_responses("openai"))
-        self.include_router(health.router, responses=error_responses("truss", 404, 503))
+        for family in FAMILIES:
+            self.include_router(family.router, responses=family.error_responses())
+        self.include_router(health.router, responses=TRUSS.error_responses(404, 503))
+        self.state.families = FAMILIES
         install_error_handlers(self)
-        self._install_gates()
+        self._install_middleware()
         if settings.chat_page:
             _mount_chat_page(self)
 
-    def _install_gates(self) -> None:
-        """Put them before the routes; a request passes the last one first."""
+    def _install_middleware(self) -> None:
+        """Put it before the routes; a request passes the last one first."""
         settings = self.settings
         self.add_middleware(Head)
         self.add_middleware(Deadline, max_seconds=settings.max_request_seconds)

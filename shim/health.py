@@ -11,9 +11,11 @@ from inspect import cleandoc
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 
-from shim.families.errors import error_reply, truss_headers
+from shim.errors.family import ErrorReport, error_reply
+from shim.errors.outcomes import ENDING_TEXT
 from shim.families.openai.errors import model_not_found
 from shim.families.openai.replies import model_object
+from shim.families.truss.errors import error_headers
 from shim.generation.models import ServedModels
 
 LIVE = ("/health/live", "/healthz", "/livez", "/v1/health/live", "/v2/health/live")
@@ -35,7 +37,7 @@ async def ready(request: Request) -> Response:
     """
     models: ServedModels = request.state.models
     if request.state.lifecycle.is_draining:
-        return error_reply(request, 503, "This server is about to end.")
+        return error_reply(request, 503, ENDING_TEXT)
     unavailable = models.unavailable
     if not unavailable:
         return JSONResponse({"status": "ready"})
@@ -67,7 +69,8 @@ async def model_object_or_error(request: Request, model: str) -> Response:
     try:
         return await model_loaded(request, model)
     except HTTPException as error:
-        return model_not_found(str(error.detail), truss_headers(error.status_code))
+        text = str(error.detail)
+        return model_not_found(text, error_headers(ErrorReport(error.status_code, text)))
 
 
 @router.get("/v1/models/{model}/loaded")

@@ -68,6 +68,10 @@ class ShimServer(uvicorn.Server):
             name = f"[{host}]" if ":" in host else host
             print(f"ready: {scheme}://{name}:{port}", flush=True)  # noqa: T201 - scripts wait for it
 
+    def stop(self) -> None:
+        """End soon, without waiting for requests; from any thread."""
+        self.should_exit = True
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Refuse new requests; end when those that run are done, or their time is over."""
         if self._drained_at is not None:

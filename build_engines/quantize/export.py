@@ -15,6 +15,7 @@ from typing import Any
 
 import modelopt.torch.quantization as mtq
 import torch
+from accelerate.hooks import remove_hook_from_module
 from modelopt.torch.export import export_tensorrt_llm_checkpoint
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -59,12 +60,15 @@ def export(
         kv_cache_dtype: `fp8` calibrates scales for an FP8 cache, too.
         calibration: for quantized weights.
     """
-    model = _load(source, getattr(torch, dtype))
+    has_gpus = torch.cuda.is_available()
+    model = _load(source, getattr(torch, dtype), has_gpus)
     if calibration is not None:
         recipe = deepcopy(getattr(mtq, FORMATS[quantization]))
         if kv_cache_dtype == "fp8":
             recipe["quant_cfg"].update(mtq.FP8_KV_CFG["quant_cfg"])
         mtq.quantize(model, recipe, _calibration_loop(source, calibration))
+    if has_gpus:
+        remove_hook_from_module(model, recurse=True)  # those that move tensors between GPUs
     with torch.inference_mode():
         export_tensorrt_llm_checkpoint(
             model,
@@ -75,8 +79,8 @@ def export(
         )
 
 
-def _load(source: Path, dtype: torch.dtype) -> Any:
-    """Load the model, where there are GPUs over all of them."""
+def _load(source: Path, dtype: torch.dtype, has_gpus: bool) -> Any:
+    """Load the model, over all GPUs where there are any."""
     config = AutoConfig.from_pretrained(source, local_files_only=True)
     # transformers 4 does not look where 5 writes these, and computes with its defaults instead.
     known = read_huggingface_config(source)
@@ -89,7 +93,7 @@ def _load(source: Path, dtype: torch.dtype) -> Any:
         dtype=dtype,
         local_files_only=True,
         use_safetensors=True,
-        **({"device_map": "auto"} if torch.cuda.is_available() else {}),
+        **({"device_map": "auto"} if has_gpus else {}),
     ).eval()
 
 

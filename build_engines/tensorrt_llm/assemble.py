@@ -8,6 +8,7 @@ from build_engines.checkpoint.huggingface_config import HuggingFaceConfig, read_
 from build_engines.checkpoint.partial_directory import partial_directory
 from build_engines.checkpoint.tokenizer_files import copy_tokenizer
 from build_engines.repository import ModelRepository, RepositoryError
+from build_engines.served_checkpoint import read_served_checkpoint
 from build_engines.tensorrt_llm.engine_checks import check_engine
 from build_engines.tensorrt_llm.step import (
     EngineFiles,
@@ -17,7 +18,6 @@ from build_engines.tensorrt_llm.step import (
 )
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry
 from catalog.schema import Runtime
-from launcher.served_checkpoint import read_served_checkpoint
 
 COMMITTED = ModelRepository(Path(__file__).parents[2] / "model_repository")
 DEPLOYMENT_BYTES = 64 * 2**20

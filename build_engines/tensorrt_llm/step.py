@@ -1,5 +1,6 @@
 """The `tensorrt_llm` step of the ensemble, configured for TensorRT-LLM."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,7 @@ def drop_undeclared_tensors(ensemble: ModelConfig) -> None:
     inputs = steps["postprocessing"].input_map
     for name in [name for name, tensor in inputs.items() if tensor in missing]:
         del inputs[name]
+    _remove(ensemble.output, missing)
 
 
 def _shared_parameters(
@@ -167,7 +169,7 @@ def _shared_parameters(
     return parameters
 
 
-def _remove(tensors: Any, names: tuple[str, ...]) -> None:
+def _remove(tensors: Any, names: Collection[str]) -> None:
     kept = [tensor for tensor in tensors if tensor.name not in names]
     del tensors[:]
     tensors.extend(kept)

@@ -16,7 +16,15 @@ from aeolus_client.errors import (
     ServerUnavailableError,
     ServiceError,
 )
-from aeolus_client.generation import Completion, FinishReason, GenerationRequest, Message, TextChunk
+from aeolus_client.generation import (
+    Completion,
+    FinishReason,
+    GenerationRequest,
+    Message,
+    PromptLogProbs,
+    TextChunk,
+    TopTokens,
+)
 from aeolus_client.parameters import GenerateParameters
 from aeolus_client.rest.backend import Prediction
 from aeolus_client.sync import Chat, Client
@@ -41,12 +49,14 @@ __all__ = [
     "ModelNotFoundError",
     "Prediction",
     "Prompt",
+    "PromptLogProbs",
     "ServerBrokenError",
     "ServerBusyError",
     "ServerEndingError",
     "ServerUnavailableError",
     "ServiceError",
     "TextChunk",
+    "TopTokens",
     "TritonClient",
     "gather",
 ]

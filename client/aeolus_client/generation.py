@@ -56,6 +56,22 @@ class GenerationRequest(SamplingValues):
     request_id: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
+TopTokens = list[tuple[str, float]]
+"""The likeliest tokens at one position, the likeliest first: text by itself, log probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptLogProbs:
+    """What the model thinks of a prompt, one entry a token."""
+
+    texts: list[str]
+    """What each token adds to the prompt's text."""
+    log_probs: list[float | None]
+    """`None` of the first token, which follows nothing."""
+    top: list[TopTokens]
+    """Empty where none were asked for, and of the first token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Completion:
     """A whole reply; of a beam search, the best."""
@@ -70,6 +86,10 @@ class Completion:
     """The log probability of each of the reply's tokens, if asked for."""
     token_texts: list[str] = field(default_factory=list)
     """What each of them adds to the text, where the reply was streamed."""
+    top: list[TopTokens] = field(default_factory=list)
+    """The likeliest tokens in the place of each of them, if asked for by `top_logprobs`."""
+    prompt: PromptLogProbs | None = None
+    """If asked for by `prompt_logprobs`."""
     other_beams: list["Completion"] = field(default_factory=list)
     """What a beam search found beside it, the better ones first."""
 
@@ -92,5 +112,9 @@ class TextChunk:
 
     A token that ends in the middle of a character adds nothing, and the next one both.
     """
+    top: list[TopTokens] = field(default_factory=list)
+    """The likeliest tokens in the place of each of them, if asked for."""
+    prompt: PromptLogProbs | None = None
+    """On the first chunk, if asked for."""
     other_beams: list[Completion] = field(default_factory=list)
     """Of a beam search, whose text comes in one chunk."""

@@ -24,6 +24,7 @@ class GenerateParameters(TypedDict, total=False):
     temperature: float
     top_k: int
     top_p: float
+    min_p: float
     seed: int
     num_beams: int
     length_penalty: float

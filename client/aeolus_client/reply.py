@@ -53,6 +53,8 @@ class Reply:
             output_ids=response.output_ids[echoed:],
             log_probs=log_probs,
             token_texts=_with_end(response.token_texts[: len(log_probs)], last_text),
+            top=response.top[: len(log_probs)],
+            prompt=response.prompt,
             other_beams=[
                 Completion(
                     text=beam.text,

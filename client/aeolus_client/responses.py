@@ -101,5 +101,7 @@ def _joined(earlier: EnsembleResponse, later: EnsembleResponse) -> EnsembleRespo
         output_ids=earlier.output_ids + later.output_ids,
         log_probs=later.log_probs if repeats_earlier else earlier.log_probs + later.log_probs,
         token_texts=earlier.token_texts + later.token_texts,
+        top=earlier.top + later.top,
+        prompt=earlier.prompt or later.prompt,
         other_beams=later.other_beams,
     )

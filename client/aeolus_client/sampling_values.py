@@ -11,6 +11,7 @@ class SamplingValues:
     temperature: float | None = None
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
     top_p_min: float | None = None
     top_p_decay: float | None = None
     top_p_reset_ids: int | None = None
@@ -24,3 +25,5 @@ class SamplingValues:
     length_penalty: float | None = None
     early_stopping: int | None = None
     beam_search_diversity_rate: float | None = None
+    prompt_logprobs: int | None = None
+    top_logprobs: int | None = None

@@ -11,12 +11,16 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc.aio as triton
 
-from aeolus_client.generation import GenerationRequest
+from aeolus_client.generation import GenerationRequest, PromptLogProbs, TopTokens
 from aeolus_contract.parameters import NUMPY_TYPES, Dtype, sampling_parameters
 from aeolus_contract.request_parameters import RequestParameters, WireValue
 
 SCALARS: dict[str, Dtype] = {
-    **{each.name: each.dtype for each in sampling_parameters().values()},
+    **{
+        each.name: each.dtype
+        for each in sampling_parameters().values()
+        if not each.from_other_clients
+    },
     "max_tokens": "INT32",
     "max_length": "INT32",
     "exclude_input_in_output": "BOOL",
@@ -51,7 +55,7 @@ def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
     if request.return_log_probs:
         tensors.append(_input("return_log_probs", "BOOL", True))
     for name, dtype in SCALARS.items():
-        value = getattr(request, name, None)
+        value = getattr(request, name)
         if value is not None:
             tensors.append(_input(name, dtype, value))
     return tensors
@@ -127,6 +131,9 @@ class EnsembleResponse:
     """Of the reply's tokens: in this response, or, with some engines, all so far."""
     token_texts: list[str] = field(default_factory=list)
     """What each token with a log probability adds to the text."""
+    top: list[TopTokens] = field(default_factory=list)
+    """The likeliest tokens in the place of each token of this response."""
+    prompt: PromptLogProbs | None = None
     other_beams: list[Beam] = field(default_factory=list)
 
 
@@ -157,6 +164,8 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
         output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in raw else [],
         log_probs=log_probs,
         token_texts=[text, *[""] * (tokens - 1)][:tokens] if log_probs else [],
+        top=_top(result, "output") if "output_top_texts" in raw else [],
+        prompt=_prompt(result, "prompt_top_texts" in raw) if "prompt_texts" in raw else None,
         other_beams=_other_beams(result) if len(raw["sequence_length"]) > INT32_BYTES else [],
     )
 
@@ -176,6 +185,25 @@ def _first_text(raw: bytes) -> str:
     """Read the first element of a BYTES tensor: its length as UINT32, then itself."""
     length = int.from_bytes(raw[:4], "little")
     return raw[4 : 4 + length].decode()
+
+
+def _top(result: triton.InferResult, place: str) -> list[TopTokens]:
+    texts = result.as_numpy(f"{place}_top_texts")[0]
+    log_probs = result.as_numpy(f"{place}_top_log_probs")[0].tolist()
+    return [
+        [(text.decode(), value) for text, value in zip(*position, strict=True)]
+        for position in zip(texts, log_probs, strict=True)
+    ]
+
+
+def _prompt(result: triton.InferResult, has_top: bool) -> PromptLogProbs:
+    _, *log_probs = result.as_numpy("prompt_log_probs")[0].tolist()
+    _, *top = _top(result, "prompt") if has_top else [[]]
+    return PromptLogProbs(
+        texts=[text.decode() for text in result.as_numpy("prompt_texts")[0]],
+        log_probs=[None, *log_probs],
+        top=[[], *top] if has_top else [],
+    )
 
 
 def _other_beams(result: triton.InferResult) -> list[Beam]:

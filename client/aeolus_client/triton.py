@@ -270,6 +270,8 @@ async def gather(stream: AsyncGenerator[TextChunk, None]) -> Completion:
         output_ids=[token for chunk in chunks for token in chunk.output_ids],
         log_probs=[value for chunk in chunks for value in chunk.log_probs],
         token_texts=[text for chunk in chunks for text in chunk.token_texts],
+        top=[top for chunk in chunks for top in chunk.top],
+        prompt=next((chunk.prompt for chunk in chunks if chunk.prompt is not None), None),
         other_beams=[beam for chunk in chunks for beam in chunk.other_beams],
     )
 

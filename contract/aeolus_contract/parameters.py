@@ -70,6 +70,13 @@ class FixedValue:
     value: Number
     reason: str
 
+    def refusal(self, name: str, value: Number) -> str:
+        """Return why another value of a parameter is refused."""
+        return (
+            f"{name} is {value:g}, but {self.reason}; the engine of this model always acts by "
+            f"{self.value:g}"
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParameter:

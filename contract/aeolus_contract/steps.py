@@ -150,8 +150,10 @@ def _engine() -> Step:
             Tensor("num_echoed_tokens", "INT32", "_num_echoed_tokens"),
             Tensor("cum_log_probs", "FP32", "cum_log_probs", (-1,)),
             Tensor("output_log_probs", "FP32", "output_log_probs", (-1, -1)),
+            Tensor("batch_index", "INT32", "batch_index"),
             Tensor("num_input_tokens", "INT32", "num_input_tokens"),
             Tensor("num_output_tokens", "INT32", "num_output_tokens"),
+            *LOG_PROBS_OF_OTHERS,
             *PERF_METRICS,
         ],
     )
@@ -160,10 +162,24 @@ def _engine() -> Step:
 ENGINE_INPUTS_OF_OTHER_CLIENTS = ("num_return_sequences", "min_length")
 """Inputs of the engine step that no ensemble of ours connects."""
 
+LOG_PROBS_OF_OTHERS = (
+    Tensor("prompt_ids", "INT32", "_prompt_ids", (-1,)),
+    Tensor("prompt_log_probs", "FP32", "prompt_log_probs", (-1,)),
+    Tensor("prompt_top_ids", "INT32", "_prompt_top_ids", (-1, -1)),
+    Tensor("prompt_top_log_probs", "FP32", "prompt_top_log_probs", (-1, -1)),
+    Tensor("output_top_ids", "INT32", "_output_top_ids", (-1, -1)),
+    Tensor("output_top_log_probs", "FP32", "output_top_log_probs", (-1, -1)),
+)
+"""The engine's outputs that `prompt_logprobs` and `top_logprobs` add: of the prompt, once, and of
+the likeliest tokens in the places of those in the response."""
+
 OUR_ENGINE_INPUTS = ("stop_words_texts",)
 """Inputs of the engine step that NVIDIA's C++ backend does not have."""
 
-OUR_ENGINE_OUTPUTS = ("finish_reason", "stop_words_texts", "num_echoed_tokens")
+OUR_ENGINE_OUTPUTS = (
+    *("finish_reason", "stop_words_texts", "num_echoed_tokens"),
+    *(each.name for each in LOG_PROBS_OF_OTHERS),
+)
 """Outputs of it that the C++ backend does not send."""
 
 PERF_METRICS = (
@@ -192,7 +208,11 @@ def _postprocessing() -> Step:
             Tensor("FINISH_REASON", "BYTES", "_finish_reason", (-1,)),
             Tensor("STOP_WORDS", "BYTES", "_echoed_stop_words_texts", (-1,)),
             Tensor("NUM_ECHOED_TOKENS", "INT32", "_num_echoed_tokens"),
+            Tensor("BATCH_INDEX", "INT32", "batch_index"),
             Tensor("NUM_INPUT_TOKENS", "INT32", "num_input_tokens"),
+            Tensor("PROMPT_IDS", "INT32", "_prompt_ids", (-1,)),
+            Tensor("PROMPT_TOP_IDS", "INT32", "_prompt_top_ids", (-1, -1)),
+            Tensor("OUTPUT_TOP_IDS", "INT32", "_output_top_ids", (-1, -1)),
         ],
         outputs=[
             Tensor("OUTPUT", "BYTES", "text_output", (-1,)),
@@ -200,5 +220,8 @@ def _postprocessing() -> Step:
             Tensor("STOP_REASON", "BYTES", "stop_reason", (-1,)),
             Tensor("FINISH_REASON", "BYTES", "finish_reason", (-1,)),
             Tensor("OUTPUT_IDS", "INT32", "output_ids", (-1, -1)),
+            Tensor("PROMPT_TEXTS", "BYTES", "prompt_texts", (-1,)),
+            Tensor("PROMPT_TOP_TEXTS", "BYTES", "prompt_top_texts", (-1, -1)),
+            Tensor("OUTPUT_TOP_TEXTS", "BYTES", "output_top_texts", (-1, -1)),
         ],
     )

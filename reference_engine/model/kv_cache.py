@@ -16,11 +16,18 @@ class Row:
     """Tokens to be computed next of one sequence (of one beam).
 
     `tokens` stand at `start` and after; `blocks` hold all positions before and theirs.
+    `wants_all_logits` asks for the logits after each token, not the last one's only.
     """
 
     tokens: Sequence[int]
     start: int
     blocks: Sequence[int]
+    wants_all_logits: bool = False
+
+    @property
+    def num_logits(self) -> int:
+        """How many rows of logits it gets."""
+        return len(self.tokens) if self.wants_all_logits else 1
 
     @property
     def end(self) -> int:
@@ -49,14 +56,14 @@ class AttentionPlan:
     """How the tokens of one forward pass attend; the same in every layer.
 
     All of int64: `token_ids` and `positions` [tokens]; `slots` [tokens * 2 * kv_heads], where in
-    the cache the heads of each go; `last` [rows], which token is the last of each row, in the order
-    the rows were given.
+    the cache the heads of each go; `wanted` [logits], after which tokens logits are wanted, in the
+    order the rows were given.
     """
 
     token_ids: torch.Tensor
     positions: torch.Tensor
     slots: torch.Tensor
-    last: torch.Tensor
+    wanted: torch.Tensor
     groups: list[_Group]
 
 
@@ -104,7 +111,7 @@ class KVCache:
         token_ids: list[int] = []
         positions: list[int] = []
         blocks: list[int] = []
-        last = [0] * len(rows)
+        wanted: list[range] = [range(0)] * len(rows)
         groups = []
         for indices in shapes.values():
             groups.append(self._group(len(token_ids), [rows[index] for index in indices]))
@@ -114,13 +121,13 @@ class KVCache:
                 where = range(row.start, row.end)
                 positions += where
                 blocks += [row.blocks[position // size] for position in where]
-                last[index] = len(token_ids) - 1
+                wanted[index] = range(len(token_ids) - row.num_logits, len(token_ids))
         places = self._tensor(positions)
         return AttentionPlan(
             token_ids=self._tensor(token_ids),
             positions=places,
             slots=(self._pieces_of(blocks) * size + (places % size)[:, None]).flatten(),
-            last=self._tensor(last),
+            wanted=self._tensor([token for row in wanted for token in row]),
             groups=groups,
         )
 

@@ -32,11 +32,11 @@ class ModelRunner:
         """Compute the tokens of all rows: chunks of prompts and single tokens alike.
 
         Returns:
-            Float32 logits [rows, vocab] after the last token of each row.
+            Float32 logits [tokens, vocab]: after the last token of each row, or after all of it.
         """
         plan = self._cache.plan(rows)
         hidden = self._decoder.hidden_states(plan, self._cache)
-        return self._decoder.logits(hidden[plan.last])
+        return self._decoder.logits(hidden[plan.wanted])
 
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy cache blocks, each of `sources` to the one of `targets` beside it."""

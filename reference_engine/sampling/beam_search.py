@@ -65,6 +65,9 @@ class BeamSearch:
         """Those of `outputs`; the sums are what beams are ranked by before the length penalty."""
         return [hypothesis.log_probs for hypothesis in self._best_so_far()]
 
+    def top_tokens(self, begin: int) -> None:
+        """Return nothing: a request with several beams may not ask for them."""
+
     @property
     def finish_reasons(self) -> list[FinishReason]:
         """Why each of `outputs` ended; of those that have not, that the search was cancelled."""

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 
-from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason
+from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason, TopTokens
 from guided_decoding.grammar import Follower
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
-from reference_engine.sampling.truncation import keep_top_k, keep_top_p
+from reference_engine.sampling.top_tokens import top_tokens
+from reference_engine.sampling.truncation import keep_min_p, keep_top_k, keep_top_p
 
 
 class Sampler:
@@ -35,7 +36,8 @@ class Sampler:
         self.is_greedy = processors.is_greedy(request.sampling)
         self.divisor = processors.divisor(request.sampling)
         self.top_p = request.sampling.top_p
-        self.wants_log_probs = request.return_log_probs
+        self.num_top = request.sampling.top_logprobs
+        self.wants_log_probs = request.return_log_probs or self.num_top > 0
         self._stop = StopCriteria(request, max_new_tokens)
         self._chain = (
             processors.bias(request, device)
@@ -52,6 +54,7 @@ class Sampler:
             self._token_ids = torch.empty(1, longest, dtype=torch.int64, device=device)
             self._token_ids[0, : self._length] = torch.tensor(request.input_ids, device=device)
         self._log_probs: list[float] = []
+        self._top = TopTokens([], [])
         self._cumulative = 0.0
         self.next_tokens: list[int] = []
         self._finish_reason: FinishReason | None = None
@@ -76,6 +79,12 @@ class Sampler:
         """Those of `outputs`, if the request asked for them."""
         return [BeamLogProbs(self._cumulative, list(self._log_probs))]
 
+    def top_tokens(self, begin: int) -> TopTokens | None:
+        """Return the likeliest tokens in the place of each output token from `begin` on."""
+        if not self.num_top:
+            return None
+        return TopTokens(self._top.ids[begin:], self._top.log_probs[begin:])
+
     def process(self, scores: torch.Tensor) -> None:
         """Apply the request's bias, penalties, bans and guide to float32 [1, vocab], in place."""
         if self._chain:
@@ -91,8 +100,14 @@ class Sampler:
             self._generator = torch.Generator(row.device).manual_seed(self.sampling.seed)
         row.exponential_(generator=self._generator)
 
-    def accept(self, token: int, log_prob: float) -> None:
-        """Continue with `token`, or finish if it is the end id."""
+    def accept(self, token: int, log_prob: float, top: TopTokens | None = None) -> None:
+        """Continue with `token`, or finish if it is the end id.
+
+        Args:
+            token: the one chosen.
+            log_prob: its own.
+            top: of the one position, where the request asks for it.
+        """
         self._cumulative += log_prob
         if self._follower:
             self._follower.accept(token)
@@ -100,6 +115,9 @@ class Sampler:
             self._finish_reason = "stop"
             return
         self._log_probs.append(log_prob)
+        if top is not None:
+            self._top.ids.extend(top.ids)
+            self._top.log_probs.extend(top.log_probs)
         self._decay_top_p(token)
         if self._chain:
             self._token_ids[0, self._length] = token
@@ -155,11 +173,11 @@ def advance(samplers: Sequence[Sampler], scores: torch.Tensor) -> list[Exception
     for i, possible in enumerate(is_possible.tolist()):
         if failures[i] is None and not possible:
             failures[i] = processors.nothing_to_choose(highest[i])
-    for sampler, token, log_prob, failure in zip(
-        samplers, chosen, log_probs.of(tokens), failures, strict=True
+    for row, (sampler, token, log_prob, failure) in enumerate(
+        zip(samplers, chosen, log_probs.of(tokens), failures, strict=True)
     ):
         if failure is None:
-            sampler.accept(token, log_prob)
+            sampler.accept(token, log_prob, log_probs.top(row, sampler.num_top))
     return failures
 
 
@@ -180,6 +198,13 @@ class _LogProbs:
                 log_probs[row] = log_prob
         return log_probs
 
+    def top(self, row: int, number: int) -> TopTokens | None:
+        """Return the likeliest tokens of a row, if any are asked for."""
+        if not number or self._all is None:
+            return None
+        place = self._rows.index(row)
+        return top_tokens(self._all[place : place + 1], number)
+
 
 def _process(sampler: Sampler, scores: torch.Tensor) -> Exception | None:
     try:
@@ -189,13 +214,13 @@ def _process(sampler: Sampler, scores: torch.Tensor) -> Exception | None:
     return None
 
 
-def _equal_draws(samplers: Sequence[Sampler]) -> dict[tuple[int, bool, bool], list[int]]:
+def _equal_draws(samplers: Sequence[Sampler]) -> dict[tuple[int, bool, float, bool], list[int]]:
     """Return the rows to draw in, by what is left out before the draw and by having a seed."""
-    groups: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)
+    groups: dict[tuple[int, bool, float, bool], list[int]] = defaultdict(list)
     for row, sampler in enumerate(samplers):
         if not sampler.is_greedy:
             sampling = sampler.sampling
-            key = sampling.top_k, 0 < sampler.top_p < 1, sampling.seed is None
+            key = sampling.top_k, 0 < sampler.top_p < 1, sampling.min_p, sampling.seed is None
             groups[key].append(row)
     return groups
 
@@ -207,6 +232,8 @@ def _draw(samplers: Sequence[Sampler], scores: torch.Tensor) -> tuple[torch.Tens
     if 0 < samplers[0].top_p < 1:
         top_p = [sampler.top_p for sampler in samplers]
         keep_top_p(scores, torch.tensor(top_p, dtype=torch.float64, device=scores.device))
+    if min_p := samplers[0].sampling.min_p:
+        keep_min_p(scores, min_p)
     probabilities = torch.softmax(scores, dim=-1)
     unseeded = samplers[0].sampling.seed is None
     tokens = _draw_at_once(probabilities) if unseeded else _draw_by_seeds(samplers, probabilities)

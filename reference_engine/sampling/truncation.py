@@ -20,6 +20,18 @@ def keep_top_k(scores: torch.Tensor, top_k: int) -> None:
         scores.masked_fill_(scores < lowest, LEFT_OUT)
 
 
+def keep_min_p(scores: torch.Tensor, min_p: float) -> None:
+    """Leave out all tokens less likely than `min_p` times the likeliest one, in place.
+
+    Args:
+        scores: float32 [rows, vocab].
+        min_p: in (0, 1].
+    """
+    probabilities = torch.softmax(scores, dim=-1)
+    least = min_p * probabilities.amax(dim=-1, keepdim=True)
+    scores.masked_fill_(probabilities < least, LEFT_OUT)
+
+
 def keep_top_p(scores: torch.Tensor, top_p: torch.Tensor) -> None:
     """Leave out all but the fewest tokens that hold the mass `top_p`, in place.
 

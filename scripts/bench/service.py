@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.command import HOST
 from launcher.ports import TritonPorts, free_ports
 from launcher.processes import family
 from launcher.server import TritonServer
@@ -31,7 +30,7 @@ class Service:
     @property
     def grpc_address(self) -> str:
         """`host:port` of Triton's gRPC service."""
-        return f"{HOST}:{self.ports.grpc}"
+        return f"{self.ports.local_host}:{self.ports.grpc}"
 
     def memory(self) -> dict[str, float]:
         """Return the MiB that each process holds, shared pages counted in part (PSS)."""
@@ -45,7 +44,7 @@ class Service:
 
         As `metrics.left_behind` does.
         """
-        triton = f"http://{HOST}:{self.ports.metrics}/metrics"
+        triton = f"http://{self.ports.local_host}:{self.ports.metrics}/metrics"
         return metrics.left_behind(f"{self.url}/metrics", triton)
 
 

@@ -4,7 +4,9 @@ In one run: the null engine straight to gRPC (the floor), the ensemble with our 
 the same ensemble with one like NVIDIA's, which decodes each response by itself. There the engine
 sends a response a token, as the C++ backend does, as fast as they go. In the rows "-joined" it
 makes tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with
-the reference engine. Client and servers share the machine: compare the rows of one run, not runs.
+the reference engine; in the row "executor" the executor's own engine drives a stand-in for
+TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not. Client and
+servers share the machine: compare the rows of one run, not runs.
 """
 
 import argparse
@@ -23,6 +25,7 @@ from launcher.processes import family
 from scripts.bench.service import running_triton
 from scripts.bench.traffic.triton_call import Array, infer_inputs
 from support.null_repository import null_repository, stateless_repository
+from support.rehearsal import paced_repository
 
 PACE = 31_900
 """Tokens a second of Mistral 7B in FP8 on an H200, as NVIDIA publishes."""
@@ -139,6 +142,7 @@ ROWS = {
     "stateless": (stateless_repository, 0, ensemble_request),
     "ours-joined": (null_repository, PACE, ensemble_request),
     "stateless-joined": (stateless_repository, PACE, ensemble_request),
+    "executor": (paced_repository, PACE, ensemble_request),
 }
 
 
@@ -159,7 +163,7 @@ def main() -> None:
             repository = write(Path(name) / row, pace)
             # A server of its own: no row is slowed by another's processes.
             with running_triton(repository.path, Path(name) / f"{row}-run") as server:
-                measure(server.grpc_address, [make(100, 0)] * 4, 100)  # warm up
+                measure(server.grpc_address, [make(100, 0) for _ in range(4)], 100)  # warm up
                 for streams in arguments.streams:
                     tokens = min(arguments.tokens // streams, 3000)
                     requests = [make(tokens, seed) for seed in range(streams)]

@@ -2,17 +2,20 @@
 
 import json
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from aeolus_client import Completion, ServiceError, TextChunk
-from shim.families.errors import status_and_text
+from shim.errors.outcomes import status_and_text
+from shim.http.connection import while_connected
+from shim.parameters.refusals import in_request_names
 
+AnyChunk = TypeVar("AnyChunk")
 StreamForm = Literal["text", "events", "gathered"]
 
 JSON_TYPE = "application/json"
@@ -38,6 +41,20 @@ def stream_form(request: Request) -> StreamForm:
     if EVENT_STREAM_TYPE in accepted:
         return "events"
     return "gathered" if accepted == [JSON_TYPE] else "text"
+
+
+async def first_chunk(
+    request: Request, chunks: AsyncGenerator[AnyChunk, None], given: Collection[str]
+) -> AnyChunk:
+    """Wait for the first chunk: until it is there, a failure can be reported by the status.
+
+    Args:
+        request: whose client may leave.
+        chunks: of the reply.
+        given: names of the request's parameters, by which a refusal calls them.
+    """
+    with in_request_names(given):
+        return await while_connected(request, anext(chunks))
 
 
 def json_reply(content: Any, completion: Completion, request_id: str) -> JSONResponse:

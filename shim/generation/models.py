@@ -37,7 +37,7 @@ class ServedModel:
         The engine is asked only if that may be.
 
         Raises:
-            PriorityNotAllowedError: the priority is too high for the caller.
+            NotAllowedError: the priority is too high for the caller.
             InvalidParametersError: 422 with every value that the engine would act against.
         """
         self.priorities.check(request.priority, current().key_holder)

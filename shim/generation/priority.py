@@ -1,12 +1,8 @@
 """Who may ask to be served before others."""
 
-from aeolus_client import ServiceError
 from aeolus_contract.request_parameters import DEFAULT_PRIORITY
+from shim.errors.outcomes import NotAllowedError
 from shim.settings import Settings
-
-
-class PriorityNotAllowedError(ServiceError):
-    """The request asks for a higher priority than its API key allows."""
 
 
 class PriorityLimits:
@@ -24,12 +20,12 @@ class PriorityLimits:
             key_holder: name of the API key's holder, as in the settings.
 
         Raises:
-            PriorityNotAllowedError: it asks for more than it may.
+            NotAllowedError: it asks for more than it may.
         """
         if priority is None or not self._has_keys:
             return
         limit = self._limits.get(key_holder, DEFAULT_PRIORITY)
         if priority > limit:
-            raise PriorityNotAllowedError(
+            raise NotAllowedError(
                 f"priority is {priority:g}, but this API key may ask for at most {limit:g}"
             )

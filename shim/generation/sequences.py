@@ -107,5 +107,7 @@ async def _until(chunks: Chunks, seconds: float) -> Chunks:
                     output_ids=[],
                     log_probs=[],
                     token_texts=[],
+                    top=[],
+                    prompt=None,
                 )
             yield last

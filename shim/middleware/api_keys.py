@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shim.families.errors import error_reply
+from shim.errors.family import error_reply
 from shim.observation.context import current
 
 SCHEMES = ("api-key", "bearer")
@@ -60,7 +60,7 @@ class Authentication:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": POLICY_VIOLATION})
         else:
-            text = "The API key is not known here." if authorization else "An API key is needed."
+            text = "Invalid API key." if authorization else "An API key is needed."
             reply = error_reply(
                 Request(scope),
                 401,

@@ -7,7 +7,8 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shim.families.errors import DEADLINE_TEXT, error_reply
+from shim.errors.family import error_reply
+from shim.errors.outcomes import DEADLINE_TEXT
 from shim.families.replies import StreamAbortedError
 from shim.observation.context import current
 

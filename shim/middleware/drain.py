@@ -3,7 +3,8 @@
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shim.families.errors import ENDING_TEXT, error_reply
+from shim.errors.family import error_reply
+from shim.errors.outcomes import ENDING_TEXT
 from shim.observation.context import current
 
 

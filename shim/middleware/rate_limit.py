@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shim.families.errors import error_reply
+from shim.errors.family import error_reply
 from shim.observation.context import current
 
 

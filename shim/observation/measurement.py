@@ -8,26 +8,14 @@ from contextlib import contextmanager
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 
 from aeolus_client import (
-    DeadlineExceededError,
     GenerationRequest,
-    InvalidRequestError,
-    ServerBusyError,
-    ServerEndingError,
-    ServerUnavailableError,
     ServiceError,
     TextChunk,
 )
+from shim.errors.outcomes import outcome_of
 from shim.observation.context import RequestContext
 from shim.observation.metrics import Metrics
 from shim.observation.tracing import child_context
-
-REFUSALS: dict[type[ServiceError], str] = {
-    DeadlineExceededError: "deadline",
-    InvalidRequestError: "invalid",
-    ServerBusyError: "busy",
-    ServerEndingError: "draining",
-    ServerUnavailableError: "unavailable",
-}
 
 
 class ModelMeasures:
@@ -51,7 +39,7 @@ class ModelMeasures:
         try:
             yield measurement
         except ServiceError as error:
-            context.refusal = REFUSALS.get(type(error), "")
+            context.refusal = outcome_of(error).refusal
             span.set_status(StatusCode.ERROR, type(error).__name__)
             raise
         except (asyncio.CancelledError, GeneratorExit):

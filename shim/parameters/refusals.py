@@ -8,10 +8,11 @@ from aeolus_client import InvalidRequestError
 from shim.parameters.table import generate_map
 
 PROMPT_NAMES = [("text_input", "prompt"), ("input_ids", "prompt")]
+LOGPROBS_NAMES = [("prompt_logprobs", "echo"), ("top_logprobs", "logprobs")]
 THE_PROMPT = "the prompt "
 PROMPTS = ("messages", "input", "prompt", "user_message", "input_ids", "inputs")
 ROWS = [row for row in generate_map().values() if row.category in ("native", "derived")]
-NAMES = [*((str(row.becomes), row.name) for row in ROWS), *PROMPT_NAMES]
+NAMES = [*((str(row.becomes), row.name) for row in ROWS), *PROMPT_NAMES, *LOGPROBS_NAMES]
 TENSOR = re.compile(rf"\b({'|'.join(tensor for tensor, _ in NAMES)})(?:_ids|_id_weights)?\b")
 
 
@@ -25,7 +26,7 @@ class RefusedParameterError(InvalidRequestError):
 
 
 @contextmanager
-def under_their_names(given: Collection[str]) -> Iterator[None]:
+def in_request_names(given: Collection[str]) -> Iterator[None]:
     """Name the parameters of a request, instead of what became of them, in what is raised.
 
     Args:

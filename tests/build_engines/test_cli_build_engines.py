@@ -4,13 +4,19 @@ import io
 import json
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from build_engines.__main__ import main
+from build_engines.checkpoint.fetch import fetch
 from build_engines.checkpoint.progress import ProgressBar
+from build_engines.engine_directories import EngineDirectories
 from build_engines.repository import ModelRepository
+from catalog import load_catalog
+from support.hub import Hub, serve
 from support.nvidia_tools import A10G, install
 from support.tiny_models import checkpoint_of
 
@@ -106,6 +112,47 @@ def test_a_checkpoint_becomes_a_deployment_step_by_step(
     assert main(["assemble", ZEPHYR, "--engine", engine, "--checkpoint", str(source),
                  "--output", str(tmp_path / "other")]) == 1  # fmt: skip
     assert "max_seq_len is 2048, planned is 4096" in capsys.readouterr().err
+
+
+def test_an_engine_is_prepared_in_one_go_and_only_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(tmp_path, monkeypatch, gpus=[A10G])
+    root, kind = tmp_path / "models", tmp_path / "models" / ZEPHYR / "a10g-tp1-int8-1.2.1"
+    command = ["prepare", ZEPHYR, "--root", str(root), "--quantization", "int8"]
+    files = {path.name: path.read_bytes() for path in checkpoint_of(ZEPHYR).iterdir()}
+    with serve(Hub(load_catalog()[ZEPHYR].checkpoint, files)) as hub:
+        from_hub = partial(fetch, endpoint=hub.url)
+        monkeypatch.setattr("build_engines.checkpoint.fetch.fetch", from_hub)
+        monkeypatch.setenv("STAND_IN_FAILURE", "out of memory")
+        assert main(command) == 1
+        assert (kind / "converted").is_dir()
+        assert not (kind / "engine").exists()
+        asked = len(hub.downloads)
+        monkeypatch.delenv("STAND_IN_FAILURE")
+        assert main(command) == 0
+        assert main(command) == 0
+        assert len(hub.downloads) == asked
+    assert capsys.readouterr().out.splitlines()[-1] == str(kind / "engine")
+    assert sorted(each.name for each in kind.iterdir()) == ["engine", "engine.log"]
+
+
+def test_two_that_prepare_one_model_wait_for_each_other(tmp_path: Path) -> None:
+    model = load_catalog()[ZEPHYR]
+    directories = EngineDirectories.of(tmp_path, model, model.engine)
+    order = []
+
+    def wait() -> None:
+        with directories.locked():
+            order.append("second")
+
+    with directories.locked():
+        second = threading.Thread(target=wait)
+        second.start()
+        second.join(0.2)
+        order.append("first")
+    second.join()
+    assert order == ["first", "second"]
 
 
 def test_a_calibrated_conversion_is_refused_by_what_it_cannot_be(

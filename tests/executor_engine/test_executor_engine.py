@@ -152,9 +152,9 @@ def test_cancelling_a_stream_keeps_what_it_has_told(engine: Engine, oracle: Orac
 
 
 def test_cancelling_a_plain_request_returns_the_tokens_so_far(engine: Engine) -> None:
+    begun = engine.statistics().iterations
     replies = submit(engine, PROMPT, LONG, request_id="whole")
-    wait_until(lambda: engine.statistics().scheduled > 0)
-    time.sleep(0.1)
+    wait_until(lambda: engine.statistics().iterations > begun + 10)
     engine.cancel("whole")
     assert 0 < len(replies.beams()[0]) < LONG
 
@@ -191,6 +191,8 @@ def test_an_id_in_use_is_refused_and_an_unknown_one_is_cancelled_without_effect(
         ({"beam_width": 5}, "beam_width is 5"),
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"end_id": 10**6}, "end_id is 1000000"),
+        ({"prompt_logprobs": 0}, "prompt_logprobs is 0, but the logits of prompts are not read"),
+        ({"top_logprobs": 3}, "top_logprobs is 3, but TensorRT-LLM returns log probabilities of"),
     ],
 )
 def test_a_mistake_is_refused_before_the_executor_sees_it(

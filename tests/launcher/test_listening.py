@@ -1,5 +1,6 @@
 """Where the service listens, how, and what Triton refuses to its clients."""
 
+import asyncio
 import json
 import ssl
 import subprocess
@@ -15,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 from launcher.ports import free_ports
 from launcher.server import TritonServer
 from scripts.bench.service import serve_command
+from shim.pages.chat.service import Address, Service
 
 pytestmark = pytest.mark.server
 
@@ -67,6 +69,8 @@ def test_it_serves_https_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
         trusting = ssl.create_default_context(cafile=str(certificate))
         reply = httpx.post(f"{url}/predict", json=QUESTION, verify=trusting, timeout=TIMEOUT)
         assert reply.status_code == 200
+        chat_page = Service(Address(url, str(certificate)))
+        assert asyncio.run(chat_page.get("/health/live")).status_code == 200
         with pytest.raises(httpx.ConnectError, match="certificate verify failed"):
             httpx.get(f"{url}/health/live", timeout=TIMEOUT)
         with pytest.raises(httpx.RemoteProtocolError):
@@ -103,6 +107,27 @@ def test_several_models_are_served_by_one_triton_under_their_names(tmp_path: Pat
         for name in models:
             for step in ("_preprocessing", "_tensorrt_llm", "_postprocessing", ""):
                 assert f"successfully loaded '{name}{step}'" in log
+
+
+def test_triton_by_itself_listens_where_it_is_told_and_has_no_api(tmp_path: Path) -> None:
+    ports, shim_port = free_ports(), free_ports().http
+    with subprocess.Popen(
+        [*serve_command(shim_port, ports), "--triton-only", "--triton-host", "0.0.0.0"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        ready = next(line for line in process.stdout if line.startswith("ready: "))
+        assert ready == f"ready: Triton's gRPC at 127.0.0.1:{ports.grpc}\n"
+        try:
+            # All of 127.0.0.0/8 is this machine.
+            assert httpx.get(f"http://127.0.0.2:{ports.http}/v2/health/ready").status_code == 200
+            with pytest.raises(httpx.ConnectError):
+                httpx.get(f"http://127.0.0.1:{shim_port}/health/live")
+        finally:
+            process.terminate()
+        assert process.wait(TIMEOUT) == 0
 
 
 def test_calls_that_change_triton_are_refused_to_its_clients(triton: TritonServer) -> None:

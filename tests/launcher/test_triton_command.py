@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.command import triton_command, triton_environment
+from launcher.command import MPIRUN, triton_command, triton_environment
 from launcher.deployment import Deployment
 from launcher.installation import TritonInstallation
 from launcher.ports import TritonPorts
@@ -33,14 +33,19 @@ def test_one_rank_is_a_plain_server() -> None:
 
 def test_two_ranks_are_two_servers_of_which_one_serves() -> None:
     arguments = command(deployment(2))
-    assert arguments[:4] == ["mpirun", "--allow-run-as-root", "-n", "1"]
+    assert arguments[:6] == [*MPIRUN, "-n", "1"]
     split = arguments.index(":")
-    leader, follower = arguments[4:split], arguments[split + 1 :]
+    leader, follower = arguments[6:split], arguments[split + 1 :]
     assert follower[:2] == ["-n", "1"]
     assert "--model-control-mode=explicit" not in leader
     assert [each for each in follower if "port" in each or "address" in each] == []
     assert "--allow-grpc=false" in follower
     assert follower[-2:] == ["--model-control-mode=explicit", "--load-model=tensorrt_llm"]
+
+
+def test_ranks_are_not_bound_to_one_core_each() -> None:
+    binding = MPIRUN.index("--bind-to")
+    assert MPIRUN[binding + 1] == "none"
 
 
 def test_each_rank_has_shared_memory_of_its_own_under_one_prefix() -> None:
@@ -54,7 +59,7 @@ def test_each_rank_has_shared_memory_of_its_own_under_one_prefix() -> None:
 def test_several_engines_of_several_ranks_are_one_server_that_spawns_them() -> None:
     served = deployment(2, 1)
     arguments = command(served)
-    assert arguments[:4] == ["mpirun", "--allow-run-as-root", "-n", "1"]
+    assert arguments[:6] == [*MPIRUN, "-n", "1"]
     assert ":" not in arguments
     assert "--cuda-memory-pool-byte-size=1:0" in arguments
     assert triton_environment(served)["TRTLLM_ORCHESTRATOR"] == "1"

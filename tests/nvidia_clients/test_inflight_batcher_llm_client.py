@@ -109,13 +109,14 @@ def test_a_stop_request_of_dummies_ends_the_stream_of_its_id(triton: TritonServe
         "stop": np.array([[True]]),
     }
     call = Call("tensorrt_llm", inputs(streaming=True, length=4000), request_id="to be stopped")
-    stop = Call("tensorrt_llm", dummies, request_id="to be stopped")
+    parameters = {"Streaming": True}
+    stop = Call("tensorrt_llm", dummies, request_id="to be stopped", parameters=parameters)
     received: queue.SimpleQueue[tuple[Any, Any]] = queue.SimpleQueue()
     with grpc.InferenceServerClient(triton.grpc_address) as client:
         client.start_stream(lambda result, error: received.put((result, error)))
         client.async_stream_infer(**call.arguments)
         results = [received.get(timeout=TIMEOUT_SECONDS)]
-        client.async_stream_infer(**stop.arguments, parameters={"Streaming": True})
+        client.async_stream_infer(**stop.arguments)
         client.stop_stream()
     while not received.empty():
         results.append(received.get())

@@ -43,9 +43,9 @@ def test_streams_of_one_request_id_are_told_apart_by_arrival(
     postprocessor: Postprocessor, tokenizer: Tokenizer
 ) -> None:
     first, second = tokenizer.encode("ü", add_special_tokens=False).ids
-    assert decode(postprocessor, [[first]], ("id", 1)) == ResponseText([""], [REPLACEMENT])
-    assert decode(postprocessor, [[first]], ("id", 2)) == ResponseText([""], [REPLACEMENT])
-    assert decode(postprocessor, [[second]], ("id", 1)) == ResponseText(["ü"])
+    assert decode(postprocessor, [[first]], ("id", 1, 0)) == ResponseText([""], [REPLACEMENT])
+    assert decode(postprocessor, [[first]], ("id", 2, 0)) == ResponseText([""], [REPLACEMENT])
+    assert decode(postprocessor, [[second]], ("id", 1, 0)) == ResponseText(["ü"])
 
 
 def test_a_stream_that_has_all_its_tokens_is_over_and_brings_what_was_held_back(
@@ -53,9 +53,9 @@ def test_a_stream_that_has_all_its_tokens_is_over_and_brings_what_was_held_back(
 ) -> None:
     first, _ = tokenizer.encode("ü", add_special_tokens=False).ids
     for tokens in ([first], [first, first]):
-        decode(postprocessor, [tokens], ("id", 1), max_tokens=4)
+        decode(postprocessor, [tokens], ("id", 1, 0), max_tokens=4)
         assert len(streams) == 1
-    assert decode(postprocessor, [[first]], ("id", 1), max_tokens=4).pending is None
+    assert decode(postprocessor, [[first]], ("id", 1, 0), max_tokens=4).pending is None
     assert len(streams) == 0
 
 
@@ -63,9 +63,9 @@ def test_a_response_without_tokens_ends_the_stream_and_brings_what_was_held_back
     postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
 ) -> None:
     first, _ = tokenizer.encode("ü", add_special_tokens=False).ids
-    decode(postprocessor, [[first]], ("id", 1))
+    decode(postprocessor, [[first]], ("id", 1, 0))
     assert len(streams) == 1
-    assert decode(postprocessor, [[]], ("id", 1)) == ResponseText([REPLACEMENT])
+    assert decode(postprocessor, [[]], ("id", 1, 0)) == ResponseText([REPLACEMENT])
     assert len(streams) == 0
 
 
@@ -104,7 +104,7 @@ def test_a_stop_string_that_spans_responses_is_cut_and_told_once(
 ) -> None:
     tokens = tokenizer.encode("the wind is", add_special_tokens=False).ids
     responses = [
-        decode(postprocessor, [[token]], ("id", 1), stop=stop("wind i"))
+        decode(postprocessor, [[token]], ("id", 1, 0), stop=stop("wind i"))
         for token in [*tokens, *tokens]
     ]
     assert "".join(each.text[0] for each in responses) == "the "
@@ -116,9 +116,9 @@ def test_what_may_become_a_stop_string_is_pending(
     postprocessor: Postprocessor, tokenizer: Tokenizer
 ) -> None:
     tokens = tokenizer.encode("the wind", add_special_tokens=False).ids
-    decoded = decode(postprocessor, [tokens], ("id", 1), stop=stop("windy"))
+    decoded = decode(postprocessor, [tokens], ("id", 1, 0), stop=stop("windy"))
     assert decoded == ResponseText(["the "], ["wind"])
-    assert decode(postprocessor, [[]], ("id", 1)) == ResponseText(["wind"])
+    assert decode(postprocessor, [[]], ("id", 1, 0)) == ResponseText(["wind"])
 
 
 def test_a_repeated_prompt_ends_nothing(postprocessor: Postprocessor, tokenizer: Tokenizer) -> None:
@@ -141,23 +141,23 @@ def test_an_end_id_of_the_request_does_not_show_at_the_end(
     tokens = tokenizer.encode("the wind is", add_special_tokens=False).ids
     assert decode(postprocessor, [tokens], None, end_ids=f"[0, {tokens[-1]}]").text == ["the wind"]
     for token in tokens:
-        decoded = decode(postprocessor, [[token]], ("id", 1), end_ids=f"[0, {tokens[-1]}]")
+        decoded = decode(postprocessor, [[token]], ("id", 1, 0), end_ids=f"[0, {tokens[-1]}]")
     assert decoded.text == [""]
 
 
 def test_output_ids_are_sent_only_when_asked_for(postprocessor: Postprocessor) -> None:
     assert not decode(postprocessor, [[5]], None).with_output_ids
     assert decode(postprocessor, [[5]], None, return_output_ids=True).with_output_ids
-    assert decode(postprocessor, [[5]], ("id", 1), return_output_ids=True).with_output_ids
+    assert decode(postprocessor, [[5]], ("id", 1, 0), return_output_ids=True).with_output_ids
 
 
 def test_the_last_response_ends_the_stream_whatever_it_holds(
     postprocessor: Postprocessor, tokenizer: Tokenizer, streams: Streams
 ) -> None:
     first, _ = tokenizer.encode("ü", add_special_tokens=False).ids
-    decode(postprocessor, [[first]], ("id", 1))
+    decode(postprocessor, [[first]], ("id", 1, 0))
     assert len(streams) == 1
-    last = decode(postprocessor, [[first]], ("id", 1), is_last=True)
+    last = decode(postprocessor, [[first]], ("id", 1, 0), is_last=True)
     assert last == ResponseText([REPLACEMENT * 2])
     assert len(streams) == 0
 
@@ -165,9 +165,9 @@ def test_the_last_response_ends_the_stream_whatever_it_holds(
 def test_an_end_id_that_shows_as_a_token_ends_the_stream(
     postprocessor: Postprocessor, streams: Streams
 ) -> None:
-    decode(postprocessor, [[5]], ("id", 1), end_ids="[0, 9]")
+    decode(postprocessor, [[5]], ("id", 1, 0), end_ids="[0, 9]")
     assert len(streams) == 1
-    decode(postprocessor, [[6, 9]], ("id", 1), end_ids="[0, 9]")
+    decode(postprocessor, [[6, 9]], ("id", 1, 0), end_ids="[0, 9]")
     assert len(streams) == 0
 
 
@@ -178,11 +178,11 @@ def test_the_engines_reasons_go_on_but_for_a_stop_string(
     reasons = ["length", "length"]
     decoded = decode(postprocessor, [gentle, wind], None, stop='["ind"]', finish_reasons=reasons)
     assert decoded.finish_reasons == ["length", "stop"]
-    decode(postprocessor, [gentle], ("id", 1), stop='["ind"]')
+    decode(postprocessor, [gentle], ("id", 1, 0), stop='["ind"]')
     last = decode(
         postprocessor,
         [wind],
-        ("id", 1),
+        ("id", 1, 0),
         stop='["ind"]',
         finish_reasons=["cancelled"],
         is_last=True,
@@ -198,7 +198,9 @@ def test_a_stop_word_ends_the_text_and_stays_in_it(
     whole = decode(postprocessor, [tokens], None, stop_words=words)
     assert whole == ResponseText(["a gentl"], stop_reasons=["entl"])
     parts = [
-        decode(postprocessor, [[token]], ("id", 1), stop_words=words, is_last=place == len(tokens))
+        decode(
+            postprocessor, [[token]], ("id", 1, 0), stop_words=words, is_last=place == len(tokens)
+        )
         for place, token in enumerate(tokens, 1)
     ]
     assert "".join(part.text[0] for part in parts) == "a gentl"

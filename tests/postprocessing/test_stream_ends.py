@@ -24,7 +24,7 @@ from launcher.server import TritonServer
 from scripts.bench.service import running_triton
 from support.asking import QUESTION
 from support.metrics import metric
-from support.triton_calls import Array, Call, stream
+from support.triton_calls import Array, Call, infer, stream
 
 pytestmark = pytest.mark.server
 
@@ -175,3 +175,21 @@ def test_an_error_in_its_midst(server: TritonServer) -> None:
     banned = [[token] for token in range(vocabulary - 2)]
     with pytest.raises(InvalidRequestError, match="no token can be chosen"):
         read(server, bad_words_ids=banned, no_repeat_ngram_size=1, end_ids=[])
+
+
+def test_the_last_response_of_the_cpp_backend(server: TritonServer) -> None:
+    """It says of it only when its last token came; in the others that is 0."""
+    first_byte = AutoTokenizer.from_pretrained(CHECKPOINT).convert_tokens_to_ids("\u00c3")
+    texts = []
+    for last_token_time in (0, 5):
+        tensors: dict[str, Array] = {
+            "TOKENS_BATCH": np.array([[[first_byte]]], np.int32),
+            "SEQUENCE_LENGTH": np.array([[1]], np.int32),
+            "ARRIVAL_TIME_NS": np.array([[1]], np.int64),
+            "LAST_TOKEN_TIME_NS": np.array([[last_token_time]], np.int64),
+        }
+        response = infer(server, Call("postprocessing", tensors, request_id="cpp"))
+        assert (response.as_numpy("PENDING") is None) is bool(last_token_time)
+        assert response.as_numpy("FINISH_REASON") is None
+        texts.append(response.as_numpy("OUTPUT")[0].decode())
+    assert texts == ["", "\N{REPLACEMENT CHARACTER}" * 2]

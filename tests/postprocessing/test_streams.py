@@ -36,23 +36,23 @@ def text(tmp_path: Path) -> SequenceText:
 
 
 def test_a_stream_keeps_its_text(streams: Streams, text: SequenceText) -> None:
-    assert streams.get(("a", 1), lambda: text) is text
-    assert streams.get(("a", 1), pytest.fail) is text
+    assert streams.get(("a", 1, 0), lambda: text) is text
+    assert streams.get(("a", 1, 0), pytest.fail) is text
 
 
 def test_the_least_recently_used_goes_when_there_are_too_many(
     streams: Streams, text: SequenceText
 ) -> None:
     for name in ("a", "b", "c", "a", "d"):
-        streams.get((name, 1), lambda: text)
+        streams.get((name, 1, 0), lambda: text)
     assert len(streams) == 3
-    assert streams.get(("a", 1), pytest.fail) is text
+    assert streams.get(("a", 1, 0), pytest.fail) is text
     with pytest.raises(pytest.fail.Exception):
-        streams.get(("b", 1), lambda: pytest.fail("b is new"))
+        streams.get(("b", 1, 0), lambda: pytest.fail("b is new"))
 
 
 def test_an_idle_stream_is_forgotten(streams: Streams, clock: Clock, text: SequenceText) -> None:
-    streams.get(("a", 1), lambda: text)
+    streams.get(("a", 1, 0), lambda: text)
     clock.time = 61
-    streams.get(("b", 1), lambda: text)
+    streams.get(("b", 1, 0), lambda: text)
     assert len(streams) == 1

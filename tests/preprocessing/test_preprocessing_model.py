@@ -83,12 +83,17 @@ def test_prompts_that_arrive_together_are_answered_each_with_its_own(
     assert together == [tokens(number) for number in range(1, 33)]
 
 
-def test_two_prompts_in_one_request_are_refused(
+def test_two_prompts_in_one_request_are_two_rows(
     client: triton_grpc.InferenceServerClient,
 ) -> None:
-    with pytest.raises(InferenceServerException, match="send one prompt per request"):
-        infer(
-            client,
-            QUERY=np.array([[b"a"], [b"b"]], np.object_),
-            REQUEST_OUTPUT_LEN=np.array([[5], [5]], np.int32),
-        )
+    texts = [b"a", b"What is a zephyr?"]
+    outputs = infer(
+        client,
+        QUERY=np.array([[text] for text in texts], np.object_),
+        REQUEST_OUTPUT_LEN=np.array([[5], [6]], np.int32),
+    )
+    for row, text in enumerate(texts):
+        alone = infer(client, QUERY=np.array([[text]], np.object_))["INPUT_ID"][0].tolist()
+        assert outputs["REQUEST_INPUT_LEN"][row].tolist() == [len(alone)]
+        assert outputs["INPUT_ID"][row, : len(alone)].tolist() == alone
+    assert outputs["REQUEST_OUTPUT_LEN"].tolist() == [[5], [6]]

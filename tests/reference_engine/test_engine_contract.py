@@ -240,10 +240,16 @@ def test_a_value_that_is_not_served_is_refused_with_the_reason(
         whole(triton, **values)
 
 
-def test_several_prompts_in_one_request_are_refused(triton: TritonServer) -> None:
+def test_several_prompts_in_one_request_are_answered_each_with_its_index(
+    triton: TritonServer,
+) -> None:
     two = {name: np.repeat(array, 2, axis=0) for name, array in question(PROMPT, 3).items()}
-    with pytest.raises(InferenceServerException, match="send one prompt per request"):
-        ask(triton, two)
+    two["input_lengths"][1] -= 1  # the rest of that row is padding
+    replies = ask(triton, two)
+    beams = {int(reply.tensors["batch_index"].item()): reply.beams for reply in replies}
+    expected = [ask(triton, question(prompt, 3)) for prompt in (PROMPT, PROMPT[:-1])]
+    assert beams == {row: reply.beams for row, (reply,) in enumerate(expected)}
+    assert [reply.is_final for reply in replies] == [False, True]
 
 
 def test_dashboards_find_the_gauges_of_tensorrt_llm(triton: TritonServer) -> None:

@@ -82,6 +82,15 @@ def install_stand_in(repository: ModelRepository) -> None:
     (version / "tensorrt_llm").symlink_to(STAND_INS / "tensorrt_llm")
 
 
+def paced_repository(destination: Path, tokens_per_second: int) -> ModelRepository:
+    """Write the committed repository with an executor that makes so many tokens a second."""
+    repository = demo_repository(destination, max_batch_size=256)
+    vocab_size = json.loads((DEMO / "config.json").read_text())["vocab_size"]
+    model = {"tokens_per_second": tokens_per_second, "vocab_size": vocab_size}
+    write_ranks(destination / "engine", model, 1)
+    return repository
+
+
 DEMO = COMMITTED.path.parent / "demo" / "checkpoint"
 
 

@@ -46,7 +46,7 @@ def _llama_2_70b() -> LlamaConfig:
     return _llama(num_attention_heads=16, hidden_size=256, rope_parameters=rope)
 
 
-def _llama_3_1() -> LlamaConfig:
+def llama_3_1(**changes: Any) -> LlamaConfig:
     """The scaling starts early, so that it matters within the lengths tested."""
     rope = {
         "rope_type": "llama3",
@@ -56,7 +56,7 @@ def _llama_3_1() -> LlamaConfig:
         "high_freq_factor": 4.0,
         "original_max_position_embeddings": 256,
     }
-    return _llama(rope_parameters=rope)
+    return _llama(rope_parameters=rope, **changes)
 
 
 def _mistral(rope_theta: float = 10000.0) -> MistralConfig:
@@ -105,7 +105,7 @@ _SHAPES: dict[str, tuple[str, Callable[[], PreTrainedConfig]]] = {
     "mistral-7b": ("mistral-7b", lambda: _mistral(rope_theta=1e6)),
     "llama-3-8b-instruct": ("llama-3-8b-instruct", _llama),
     "llama-2-70b": ("llama-2-70b", _llama_2_70b),
-    "llama-3.1": ("llama-3-8b-instruct", _llama_3_1),
+    "llama-3.1": ("llama-3-8b-instruct", llama_3_1),
 }
 SHAPES = list(_SHAPES)
 
@@ -129,13 +129,18 @@ def make_checkpoint(
     config = _SHAPES[shape][1]()
     config.tie_word_embeddings = tie_word_embeddings
     model = _CLASSES[type(config)](config)
-    generator = torch.Generator().manual_seed(SHAPES.index(shape))
+    fill(model, seed=SHAPES.index(shape))
+    model.to(dtype).save_pretrained(directory, **save)
+    return directory
+
+
+def fill(model: torch.nn.Module, seed: int) -> None:
+    """Give a model random weights, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             centre = 1.0 if "norm" in name and name.endswith("weight") else 0.0
             parameter.normal_(centre, WEIGHT_STD, generator=generator)
-    model.to(dtype).save_pretrained(directory, **save)
-    return directory
 
 
 @cache

@@ -38,7 +38,7 @@ def run(arguments: list[str], extensions: dict[str, Extension]) -> int:
         for name, extension in extensions.items():
             _add(app, name, extension)
     try:
-        app(arguments)
+        app(arguments, prog_name="aeolus")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     return 0

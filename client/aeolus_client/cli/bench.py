@@ -146,7 +146,9 @@ async def _bench(
             first = Run(client, workload, Load(concurrency=warm_up, requests=warm_up))
             await first.run()
             if all(each.error for each in first.samples):
-                terminal.note(f"warm-up: {first.samples[0].error}")
+                raise ServiceError(
+                    f"no request of the warm-up was answered: {first.samples[0].error}"
+                )
         progress = _progress() if is_shown and terminal.errors.is_terminal else None
         run = Run(client, workload, load)
         run.samples = samples

@@ -54,6 +54,7 @@ class TritonPythonModel:
         arrival = tensors.get("ARRIVAL_TIME_NS")
         num_input_tokens = tensors.get("NUM_INPUT_TOKENS")
         echoed = tensors.get("NUM_ECHOED_TOKENS")
+        row = int(tensors["BATCH_INDEX"].item()) if "BATCH_INDEX" in tensors else 0
         reasons = _texts(tensors["FINISH_REASON"]) if "FINISH_REASON" in tensors else None
         last_token_time = (
             tensors["LAST_TOKEN_TIME_NS"].item() if "LAST_TOKEN_TIME_NS" in tensors else 0
@@ -64,7 +65,9 @@ class TritonPythonModel:
                     beam[:length].tolist()
                     for beam, length in zip(tokens[0], lengths[0], strict=True)
                 ],
-                stream=None if arrival is None else (request.request_id(), int(arrival.item())),
+                stream=None
+                if arrival is None
+                else (request.request_id(), int(arrival.item()), row),
                 num_input_tokens=0 if num_input_tokens is None else int(num_input_tokens.item()),
                 parameters=request.parameters(),
                 num_echoed_tokens=None if echoed is None else int(echoed.item()),
@@ -82,11 +85,25 @@ class TritonPythonModel:
             outputs.append(_strings("FINISH_REASON", decoded.finish_reasons))
         if decoded.with_output_ids:
             outputs.append(pb_utils.Tensor("OUTPUT_IDS", tokens))
+        if "PROMPT_IDS" in tensors:
+            prompt = tensors["PROMPT_IDS"]
+            texts = self._postprocessor.token_texts(prompt[0].tolist(), request.parameters())
+            outputs.append(_shaped("PROMPT_TEXTS", texts, prompt))
+        for name in ("PROMPT_TOP", "OUTPUT_TOP"):
+            if f"{name}_IDS" in tensors:
+                ids = tensors[f"{name}_IDS"]
+                texts = self._postprocessor.texts_of(ids.reshape(-1).tolist())
+                outputs.append(_shaped(f"{name}_TEXTS", texts, ids))
         return pb_utils.InferenceResponse(outputs)
 
 
+def _shaped(name: str, texts: list[str], like: Any) -> Any:
+    content = np.array([text.encode() for text in texts], dtype=np.object_)
+    return pb_utils.Tensor(name, content.reshape(like.shape))
+
+
 def _texts(tensor: Any) -> list[str]:
-    return [text.decode() for text in tensor.reshape(-1)]
+    return [text.decode() for text in tensor.reshape(-1) if text]
 
 
 def _strings(name: str, texts: list[str]) -> Any:

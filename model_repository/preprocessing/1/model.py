@@ -19,7 +19,8 @@ from aeolus_contract.failures import (  # noqa: E402
 from aeolus_contract.request_parameters import UnknownParameters  # noqa: E402
 from preprocessing.preprocessor import Preprocessor  # noqa: E402
 from preprocessing.request import EngineInputs, PromptRequest  # noqa: E402
-from preprocessing.tensors import request_from_tensors, tensors_of  # noqa: E402
+from preprocessing.rows import rows_of, together  # noqa: E402
+from preprocessing.tensors import Tensor, request_from_tensors, tensors_of  # noqa: E402
 
 
 class TritonPythonModel:
@@ -41,37 +42,59 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer each request; an error in one is that one's alone."""
         asked = [self._read(request) for request in requests]
-        readable = [each for each in asked if isinstance(each, PromptRequest)]
-        prepared = iter(self._preprocessor.prepare(readable))
+        prompts = [each for rows in asked if isinstance(rows, list) for each in rows]
+        prepared = iter(self._preprocessor.prepare(prompts))
         return [
             self._respond(
-                request, each, next(prepared) if isinstance(each, PromptRequest) else each
+                request, [next(prepared) for _ in rows] if isinstance(rows, list) else rows, rows
             )
-            for request, each in zip(requests, asked, strict=True)
+            for request, rows in zip(requests, asked, strict=True)
         ]
 
-    def _read(self, request: Any) -> PromptRequest | Exception:
+    def _read(self, request: Any) -> list[PromptRequest] | Exception:
+        """Return the prompts of a request, of which mostly there is one."""
         try:
             parameters = request.parameters()
             self._unknown_parameters.check(parameters)
             tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-            return request_from_tensors(tensors, parameters)
+            return [request_from_tensors(row, parameters) for row in rows_of(tensors)]
         except Exception as error:
             return error
 
     def _respond(
-        self, request: Any, asked: PromptRequest | Exception, prepared: EngineInputs | Exception
+        self,
+        request: Any,
+        prepared: list[EngineInputs | Exception] | Exception,
+        asked: list[PromptRequest] | Exception,
     ) -> Any:
-        if isinstance(asked, PromptRequest) and isinstance(prepared, EngineInputs):
-            outputs = tensors_of(prepared, asked.stream)
-            wanted = request.requested_output_names()
-            return pb_utils.InferenceResponse(
-                [pb_utils.Tensor(name, each) for name, each in outputs.items() if name in wanted]
-            )
-        if isinstance(prepared, InvalidRequestError):
-            return _error_response(FailureKind.INVALID_REQUEST, str(prepared))
-        pb_utils.Logger.log_error(f"request {request.request_id()}: {prepared!r}")
-        return _error_response(FailureKind.OTHER, f"the request cannot be prepared: {prepared!r}")
+        try:
+            outputs = _outputs(prepared, asked)
+        except InvalidRequestError as error:
+            return _error_response(FailureKind.INVALID_REQUEST, str(error))
+        except Exception as error:
+            pb_utils.Logger.log_error(f"request {request.request_id()}: {error!r}")
+            return _error_response(FailureKind.OTHER, f"the request cannot be prepared: {error!r}")
+        wanted = request.requested_output_names()
+        return pb_utils.InferenceResponse(
+            [pb_utils.Tensor(name, each) for name, each in outputs.items() if name in wanted]
+        )
+
+
+def _outputs(
+    prepared: list[EngineInputs | Exception] | Exception, asked: list[PromptRequest] | Exception
+) -> dict[str, Tensor]:
+    """Return the outputs of a request; raises why one of its prompts cannot be served."""
+    if isinstance(prepared, Exception):
+        raise prepared
+    if isinstance(asked, Exception):
+        raise asked
+    rows = []
+    for inputs, prompt in zip(prepared, asked, strict=True):
+        if isinstance(inputs, Exception):
+            raise inputs
+        rows.append((tensors_of(inputs, prompt.stream), inputs.pad_id))
+    (first, pad_id), *others = rows
+    return together([first, *(each for each, _ in others)], pad_id) if others else first
 
 
 def _error_response(kind: FailureKind, reason: str) -> Any:

@@ -12,8 +12,9 @@ from uuid import uuid4
 import triton_python_backend_utils as pb_utils
 
 from aeolus_contract.failures import FailureKind, failure_text
+from engine_step.batch import Batch, RowSender, row_id, rows_of
 from engine_step.call import EngineCall
-from engine_step.delivery import Delivery
+from engine_step.delivery import Delivery, ResponseSender
 from engine_step.end_of_stream import with_end_of_stream
 from engine_step.interface import (
     Engine,
@@ -40,6 +41,7 @@ class TritonPythonModel:
         values = {name: each["string_value"] for name, each in config["parameters"].items()}
         self._labels = {"model": args["model_name"], "version": args["model_version"]}
         self._families: dict[str, Any] = {}
+        self._batch_sizes: dict[str, int] = {}
         self._is_decoupled = config["model_transaction_policy"]["decoupled"]
         self._exclude_input = values["exclude_input_in_output"] == "true"
         self._engine = _open_engine(values, Path(args["model_repository"]).parent)
@@ -73,19 +75,35 @@ class TritonPythonModel:
             self._stop(request.request_id())
             self._delivery.send(sender, TokenEvent([], is_final=True), lambda _: None)
             return
-        call = EngineCall.from_tensors(
-            tensors,
-            request.request_id() or uuid4().hex,
-            request.parameters(),
-            exclude_input_in_output=self._exclude_input,
-            requested=request.requested_output_names(),
-        )
-
-        if call.request.streaming and not self._is_decoupled:
-            raise RequestRefusedError(
-                "streaming needs a model of the decoupled transaction policy; this one is not"
+        rows = rows_of(tensors)
+        request_id = request.request_id() or uuid4().hex
+        calls = [
+            EngineCall.from_tensors(
+                row,
+                row_id(request_id, number),
+                request.parameters(),
+                exclude_input_in_output=self._exclude_input,
+                requested=request.requested_output_names(),
+                batch_index=number if len(rows) > 1 else None,
             )
+            for number, row in enumerate(rows)
+        ]
+        if not self._is_decoupled:
+            _check_one_response(calls)
+        if len(calls) == 1:
+            self._submit(calls[0], sender)
+            return
+        self._batch_sizes[request_id] = len(calls)
+        batch = Batch(sender, len(calls), on_end=lambda: self._batch_sizes.pop(request_id, None))
+        for call in calls:
+            row_sender = RowSender(batch)
+            try:
+                self._submit(call, row_sender)
+            except Exception as error:
+                event = TokenEvent([], is_final=True, error=error)
+                self._delivery.send(row_sender, event, _error_response)
 
+    def _submit(self, call: EngineCall, sender: ResponseSender) -> None:
         def to_response(event: TokenEvent) -> Any:
             if event.error is not None:
                 return _error_response(event)
@@ -115,7 +133,8 @@ class TritonPythonModel:
             raise RequestRefusedError(
                 "stop is set, but there is no request id; send the id of the request to stop"
             )
-        self._engine.cancel(request_id)
+        for number in range(self._batch_sizes.get(request_id, 1)):
+            self._engine.cancel(row_id(request_id, number))
 
     def _metric(self, family: str, label: str, value: str, bounds: Sequence[float]) -> Metric:
         if family not in self._families:
@@ -129,6 +148,19 @@ class TritonPythonModel:
             labels={**self._labels, label: value}, buckets=list(bounds) or None
         )
         return metric
+
+
+def _check_one_response(calls: list[EngineCall]) -> None:
+    """Refuse what a model that is not decoupled cannot answer: by more than one response."""
+    if calls[0].request.streaming:
+        needs = "streaming needs"
+    elif len(calls) > 1:
+        needs = "a request of several prompts needs"
+    else:
+        return
+    raise RequestRefusedError(
+        f"{needs} a model of the decoupled transaction policy; this one is not"
+    )
 
 
 def _open_engine(parameters: dict[str, str], repository: Path) -> Engine:

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from aeolus_contract.parameters import sampling_parameters
 from shim.parameters.parameters import REFUSED, Content, Text, parameter_fields
 from shim.parameters.problems import (
     MAX_REPORTED,
@@ -37,6 +38,8 @@ from shim.parameters.translation import SEEDS
 
 # OpenAI's `n` and `echo` say the same, and `prompt` may be token ids.
 NOT_HERE = {"num_return_sequences", "return_full_text", "input_ids", "inputs", "attention_mask"}
+
+MAX_TOP_LOGPROBS = int(sampling_parameters()["top_logprobs"].at_most or 0)
 
 
 def _as_prompts(value: object) -> object:
@@ -130,6 +133,11 @@ class ChoicesBody(OpenAIBody, ABC):
     def wants_logprobs(self) -> bool:
         """Whether the log probability of each token of a reply is returned."""
 
+    @property
+    @abstractmethod
+    def num_top(self) -> int:
+        """Of how many likely tokens it is returned in the place of each token."""
+
 
 class ChatBody(ChoicesBody):
     """A conversation to continue."""
@@ -137,11 +145,17 @@ class ChatBody(ChoicesBody):
     messages: Annotated[list[OpenAIMessage], Field(min_length=1)]
     max_completion_tokens: Annotated[int, generate_map()["max_new_tokens"].bounds] | None = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
 
     @property
     def wants_logprobs(self) -> bool:
         """See `ChoicesBody`."""
         return bool(self.logprobs)
+
+    @property
+    def num_top(self) -> int:
+        """See `ChoicesBody`."""
+        return self.top_logprobs or 0
 
 
 class CompletionBody(ChoicesBody):
@@ -156,6 +170,11 @@ class CompletionBody(ChoicesBody):
     def wants_logprobs(self) -> bool:
         """See `ChoicesBody`."""
         return self.logprobs is not None
+
+    @property
+    def num_top(self) -> int:
+        """See `ChoicesBody`."""
+        return self.logprobs or 0
 
 
 AnyBody = TypeVar("AnyBody", bound=OpenAIBody)

@@ -5,16 +5,34 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
+from shim.errors.family import ErrorReport
 from shim.parameters.problems import InvalidParametersError
 
 OPENAI_PREFIX = "/v1/"
 TRUSS_PREFIX = "/v1/models/"
 INVALID_VALUE = "invalid_value"
+TEXT = {"type": "string"}
+ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "message": TEXT,
+        "type": TEXT,
+        "param": {"type": ["string", "null"]},
+        "code": {"type": ["string", "null"]},
+    },
+    "required": ["message", "type"],
+}
 
 
 def is_openai_path(path: str) -> bool:
     """Whether OpenAI's clients expect their errors' shape at a path."""
     return path.startswith(OPENAI_PREFIX) and not path.startswith(TRUSS_PREFIX)
+
+
+def error_body(report: ErrorReport) -> dict[str, Any]:
+    """Return the body of an error."""
+    code = INVALID_VALUE if report.parameter else None
+    return openai_error(report.status, report.text, report.parameter, code)
 
 
 def openai_error(

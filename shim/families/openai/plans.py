@@ -1,10 +1,9 @@
 """From the bodies of OpenAI's API to what the ensemble is asked for."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from aeolus_client import GenerationRequest
+from aeolus_client import Completion, GenerationRequest, PromptLogProbs, TextChunk
 from catalog import ModelEntry
 from shim.families.openai.bodies import ChatBody, ChoicesBody, CompletionBody
 from shim.parameters.problems import InvalidParametersError, Problem
@@ -17,6 +16,7 @@ LIMITS = ("max_tokens", "max_new_tokens")
 MAX_SEQUENCES = int(generate_map()["num_return_sequences"].at_most or 1)
 
 Input = Literal["messages", "prompt"]
+AnyReply = TypeVar("AnyReply", Completion, TextChunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,35 @@ class Plan:
 
     requests: list[GenerationRequest]
     n: int
-    prefixes: list[str]
-    """What each prompt puts before its replies."""
+    prompts: list[str | None]
+    """What each prompt puts before its replies; `None` where that comes with the replies."""
     max_time: float | None
+    wants_logprobs: bool = False
+    is_without_reply: bool = False
+    """Whether only the prompts are wanted, which the engine reads no further than to a token."""
 
-    def prefix(self, index: int) -> str:
-        """Return what comes before the text of a sequence."""
-        return self.prefixes[index // self.n]
+    @property
+    def asks_for_prompts(self) -> bool:
+        """Whether the prompts come back from the engine, token by token."""
+        return self.requests[0].prompt_logprobs is not None
+
+    def prefix(self, index: int, prompt: PromptLogProbs | None = None) -> str:
+        """Return what comes before the text of a sequence.
+
+        Args:
+            index: of the sequence.
+            prompt: as it came back from the engine.
+        """
+        text = self.prompts[index // self.n]
+        return "".join(prompt.texts if prompt else []) if text is None else text
+
+    def shown(self, reply: AnyReply) -> AnyReply:
+        """Return what is shown of a reply, or of a piece of one."""
+        if not self.is_without_reply:
+            return reply
+        reason = reply.finish_reason and "length"
+        nothing: dict[str, Any] = {"log_probs": [], "token_texts": [], "top": [], "output_ids": []}
+        return replace(reply, text="", completion_tokens=0, finish_reason=reason, **nothing)
 
 
 def plan_chat(body: ChatBody, others: dict[str, Any], model: ModelEntry) -> Plan:
@@ -48,6 +70,8 @@ def plan_chat(body: ChatBody, others: dict[str, Any], model: ModelEntry) -> Plan
             problem = f"means the same as {differing[0]}, but the two differ"
             raise InvalidParametersError([Problem("max_completion_tokens", problem)])
         values["max_new_tokens"] = limit
+    if body.num_top and not body.wants_logprobs:
+        raise InvalidParametersError([Problem("top_logprobs", 'goes with "logprobs": true')])
     entry = _as_openai(model, "messages", model.predict.max_length)
     return _plan(body, [values], [""], entry)
 
@@ -59,32 +83,31 @@ def plan_completion(body: CompletionBody, others: dict[str, Any], model: ModelEn
         InvalidParametersError: with every problem.
     """
     entry = _as_openai(model, "prompt", DEFAULT_COMPLETION_TOKENS)
-    problems = [*_completion_problems(body)]
-    if problems:
-        raise InvalidParametersError(problems)
+    is_without_reply = bool(body.echo) and others.get("max_tokens") == 0
+    if is_without_reply:
+        others = others | {"max_tokens": 1}  # no engine makes none
     values = [
         others | {"prompt" if isinstance(prompt, str) else "input_ids": prompt}
         for prompt in body.prompt
     ]
-    prefixes = [prompt if body.echo and isinstance(prompt, str) else "" for prompt in body.prompt]
-    return _plan(body, values, prefixes, entry)
-
-
-def _completion_problems(body: CompletionBody) -> Iterator[Problem]:
-    if body.logprobs:
-        yield Problem(
-            "logprobs",
-            f"{body.logprobs} is refused: the engine returns no probabilities of tokens that it "
-            "did not choose; 0 is for those that it chose",
-        )
-    if body.echo and body.wants_logprobs:
-        yield Problem("echo", "the engine returns no log probabilities of a prompt")
-    if body.echo and not all(isinstance(prompt, str) for prompt in body.prompt):
-        yield Problem("echo", "a prompt of token ids is not repeated as text")
+    if not body.echo:
+        return _plan(body, values, [""] * len(values), entry)
+    texts = [prompt if isinstance(prompt, str) else None for prompt in body.prompt]
+    plan = _plan(body, values, texts, entry)
+    if not body.wants_logprobs and None not in texts:
+        return replace(plan, is_without_reply=is_without_reply)
+    requests = [replace(each, prompt_logprobs=body.num_top, stream=True) for each in plan.requests]
+    # Who scores a prompt leaves out the token after it (lm-evaluation-harness,
+    # lm_eval/models/openai_completions.py): there must be one, even if the model ends there.
+    requests = [replace(each, end_ids=[]) if each.max_tokens == 1 else each for each in requests]
+    return replace(plan, requests=requests, is_without_reply=is_without_reply)
 
 
 def _plan(
-    body: ChoicesBody, prompts: list[dict[str, Any]], prefixes: list[str], entry: ModelEntry
+    body: ChoicesBody,
+    prompts: list[dict[str, Any]],
+    texts: list[str | None] | list[str],
+    entry: ModelEntry,
 ) -> Plan:
     n = body.n or 1
     if n * len(prompts) > MAX_SEQUENCES:
@@ -107,8 +130,11 @@ def _plan(
             problem = 'beam search has no text before its end; give "num_beams": 1'
             raise InvalidParametersError([Problem("logprobs", problem)])
         # Only a stream tells which text came with which token.
-        requests = [replace(each, return_log_probs=True, stream=True) for each in requests]
-    return Plan(requests, n, prefixes, parameters[0].max_time)
+        top = body.num_top or None
+        requests = [
+            replace(each, return_log_probs=True, top_logprobs=top, stream=True) for each in requests
+        ]
+    return Plan(requests, n, [*texts], parameters[0].max_time, body.wants_logprobs)
 
 
 def _as_openai(model: ModelEntry, taken: Input, max_new_tokens: int) -> ModelEntry:

@@ -8,9 +8,14 @@ from typing import Any
 
 from aeolus_client import Completion, FinishReason, ServiceError, TextChunk
 from catalog import ModelEntry
-from shim.families.errors import status_and_text
+from shim.errors.outcomes import status_and_text
 from shim.families.openai.errors import openai_error
-from shim.families.openai.logprobs import chat_logprobs, completion_logprobs
+from shim.families.openai.logprobs import (
+    chat_logprobs,
+    completion_logprobs,
+    joined,
+    prompt_logprobs,
+)
 from shim.families.openai.plans import Plan
 from shim.families.replies import data_event
 from shim.generation.sequences import IndexedChunk
@@ -78,15 +83,16 @@ class ChoicesReply(Reply):
 
     def content(self, completions: list[Completion], plan: Plan) -> dict[str, Any]:
         """Return the body of a plain reply."""
-        choices = [
-            self._choice(
-                index,
-                self.whole(plan.prefix(index) + each.text),
-                each.finish_reason,
-                self.logprobs(each, 0),
+        completions = [plan.shown(each) for each in completions]
+        choices = []
+        for index, each in enumerate(completions):
+            prefix = plan.prefix(index, each.prompt)
+            logprobs = self.logprobs(each, len(prefix))
+            if each.prompt is not None and plan.wants_logprobs:
+                logprobs = joined(prompt_logprobs(each.prompt), logprobs)
+            choices.append(
+                self._choice(index, self.whole(prefix + each.text), each.finish_reason, logprobs)
             )
-            for index, each in enumerate(completions)
-        ]
         counts = {index: _counts(each) for index, each in enumerate(completions)}
         return self._object(self.object_name, choices) | {"usage": _usage(counts, plan.n)}
 
@@ -112,11 +118,17 @@ class ChoicesReply(Reply):
             return data_event(self._object(self.chunk_object_name, choices) | usage)
 
         for index in range(len(plan.requests)):
-            fields = self.beginning(plan.prefix(index))
+            fields = None if plan.asks_for_prompts else self.beginning(plan.prefix(index))
             if fields is not None:
                 yield event(index, fields)
         try:
-            async for index, chunk in all_chunks(first, rest):
+            async for index, whole_chunk in all_chunks(first, rest):
+                chunk = plan.shown(whole_chunk)
+                if chunk.prompt is not None:
+                    prefix = plan.prefix(index, chunk.prompt)
+                    logprobs = prompt_logprobs(chunk.prompt) if plan.wants_logprobs else None
+                    yield event(index, self.delta(prefix), logprobs=logprobs)
+                    offsets[index] = len(prefix)
                 counts[index] = _counts(chunk)
                 if chunk.text or chunk.log_probs:
                     logprobs = self.logprobs(chunk, offsets[index])

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from catalog import ModelEntry
 from shim.families.openai.bodies import AnyBody, ChatBody, CompletionBody, OpenAIBody, read_body
+from shim.families.openai.documentation import openai_body
 from shim.families.openai.errors import invalid_parameters, model_not_found
 from shim.families.openai.plans import Plan, plan_chat, plan_completion
 from shim.families.openai.replies import (
@@ -17,16 +18,15 @@ from shim.families.openai.replies import (
     Reply,
     model_object,
 )
-from shim.families.openai.responses.bodies import ResponseBody, plan_response
-from shim.families.openai.responses.replies import ResponseReply
-from shim.families.replies import EVENT_STREAM_TYPE, ClosingStream
+from shim.families.openai.response_bodies import ResponseBody, plan_response
+from shim.families.openai.response_replies import ResponseReply
+from shim.families.replies import EVENT_STREAM_TYPE, ClosingStream, first_chunk
 from shim.generation.models import ServedModels
 from shim.generation.sequences import complete_all, merge, run
 from shim.http.body import read_json_object
 from shim.http.connection import while_connected
-from shim.pages.documentation import openai_body
 from shim.parameters.problems import InvalidParametersError
-from shim.parameters.refusals import under_their_names
+from shim.parameters.refusals import in_request_names
 
 MODEL = "zephyr-7b-beta"
 QUESTION = {"role": "user", "content": "What is a zephyr?"}
@@ -109,7 +109,7 @@ async def _answer(
         return model_not_found(str(error.detail))
     reply = make_reply(body, plan, request.state.request_id)
     if not body.stream:
-        with under_their_names(content):
+        with in_request_names(content):
             replies = await while_connected(
                 request, complete_all(model.client.stream, plan.requests, plan.max_time, plan.n)
             )
@@ -117,9 +117,7 @@ async def _answer(
             reply.content(replies, plan), headers={"x-request-id": request.state.request_id}
         )
     chunks = merge([run(model.client.stream, each, plan.max_time) for each in plan.requests])
-    # Until the first chunk is there, a failure can still be told by the status.
-    with under_their_names(content):
-        first = await while_connected(request, anext(chunks))
+    first = await first_chunk(request, chunks, content.keys())
     include_usage = bool(body.stream_options and body.stream_options.include_usage)
     events = reply.events(first, chunks, plan, include_usage)
     headers = {"x-request-id": request.state.request_id}

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
-from shim.families.replies import json_reply, stream_form, stream_reply
+from shim.families.replies import first_chunk, json_reply, stream_form, stream_reply
+from shim.families.truss.documentation import predict_operation
 from shim.generation.models import ServedModel, ServedModels
 from shim.generation.sequences import combine, complete_all, run
 from shim.http.body import read_json_object
 from shim.http.connection import while_connected
-from shim.pages.documentation import predict_operation
 from shim.parameters.conflicts import check_sequences
-from shim.parameters.refusals import under_their_names
+from shim.parameters.refusals import in_request_names
 from shim.parameters.translation import generation_request, sequences_of
 from shim.parameters.validation import read_parameters
 
@@ -61,15 +61,13 @@ async def _predict(request: Request, model: ServedModel) -> Response:
     is_streamed = parameters.is_streamed(model.entry.predict)
     if is_streamed and form != "gathered":
         chunks = run(model.client.stream, generation, parameters.max_time)
-        # Until the first chunk is there, a failure can still be told by the status.
-        with under_their_names(parameters.model_fields_set):
-            first = await while_connected(request, anext(chunks))
+        first = await first_chunk(request, chunks, parameters.model_fields_set)
         return stream_reply(form, first, chunks, request.state.request_id)
     if parameters.max_time is None:
         generation = replace(generation, stream=False)
     count = parameters.num_return_sequences or 1
     sequences = sequences_of(generation, count)
-    with under_their_names(parameters.model_fields_set):
+    with in_request_names(parameters.model_fields_set):
         completions = await while_connected(
             request, complete_all(model.client.stream, sequences, parameters.max_time, count)
         )

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from aeolus_client import Completion
 from catalog import GenerationDefaults, ZephyrApp
+from shim.families.documentation import json_body
 from shim.families.replies import json_reply
 from shim.families.zephyr.bodies import (
     SAMPLING,
@@ -19,7 +20,6 @@ from shim.families.zephyr.bodies import (
 from shim.generation.models import ServedModel
 from shim.http.body import read_json_object
 from shim.http.connection import while_connected
-from shim.pages.documentation import json_body
 from shim.parameters.parameters import Parameters, Text
 from shim.parameters.translation import generation_request
 

@@ -48,9 +48,13 @@ class Composer:
     def update(self, notice: Notice) -> None:
         """Show what has changed."""
         takes = self._session.endpoint.takes
-        if notice == "choices" and takes != self._takes:
+        if notice == "choices":
+            # A field that can stay does, with what is being written in it.
+            needs_other_field = "code" in (takes, self._takes) or not self._takes
+            is_other = takes != self._takes
             self._takes = takes
-            self._build()
+            if is_other and needs_other_field:
+                self._build()
         if notice == "choices" and isinstance(self._field, ui.textarea):
             text = PLACEHOLDERS[takes].format(model=self._session.model.title)
             self._field.props(f'placeholder="{text}" aria-label="Message"')

@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from build_engines.quantize.packages import OVERLAY, ModelOptError, install
-from support.tiny_models import LENGTH, WEIGHT_STD
+from support.tiny_models import fill, llama_3_1
 from support.tokenizers_for_tests import save_byte_level_bpe
 
 
@@ -26,29 +25,9 @@ def modelopt() -> Path:
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama 3.1 in small, as transformers 5 saves it, with sizes that AWQ's groups divide."""
     directory = tmp_path_factory.mktemp("llama")
-    config = LlamaConfig(
-        vocab_size=512,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=LENGTH,
-        rms_norm_eps=1e-5,
-        rope_parameters={
-            "rope_type": "llama3",
-            "rope_theta": 500000.0,
-            "factor": 8.0,
-            "low_freq_factor": 1.0,
-            "high_freq_factor": 4.0,
-            "original_max_position_embeddings": 256,
-        },
-    )
+    config = llama_3_1(vocab_size=512, intermediate_size=256, num_attention_heads=4)
     model = LlamaForCausalLM(config)
-    generator = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm" in name else 0.0, WEIGHT_STD, generator=generator)
+    fill(model, seed=5)
     model.save_pretrained(directory)
     save_byte_level_bpe(directory)
     return directory

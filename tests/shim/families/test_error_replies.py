@@ -15,7 +15,7 @@ from aeolus_client import (
     ServiceError,
 )
 from shim.app import create_app
-from shim.families.errors import status_and_text
+from shim.errors.outcomes import status_and_text
 from shim.settings import Settings
 
 NAMED = "/v1/models/mistral-7b:predict"
@@ -102,10 +102,10 @@ def text_of(reply: Any) -> str:
         (b"{}", {"content-encoding": "br"}, 415, "Content-Encoding br is not supported; send gzip"),
         (b"{}", {"content-encoding": "gzip, gzip"}, 415, "Content-Encoding gzip, gzip is not supp"),
         (b"{}", {"content-encoding": "gzip"}, 400, NO_GZIP),
-        (gzip.compress(b"{}")[:-1], {"content-encoding": "gzip"}, 400, NO_GZIP),
-        (gzip.compress(b"{}") + b"x", {"content-encoding": "gzip"}, 400, NO_GZIP),
+        (gzip.compress(b"{}", mtime=0)[:-1], {"content-encoding": "gzip"}, 400, NO_GZIP),
+        (gzip.compress(b"{}", mtime=0) + b"x", {"content-encoding": "gzip"}, 400, NO_GZIP),
         (
-            gzip.compress(bytes(10_000_000)),
+            gzip.compress(bytes(10_000_000), mtime=0),
             {"content-encoding": "gzip"},
             413,
             "The decompressed request body is larger than 10000 bytes",

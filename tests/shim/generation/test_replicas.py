@@ -139,5 +139,5 @@ def test_a_drain_ends_at_its_limit_in_each_routes_form(triton: TritonServer) -> 
             assert is_broken(texts[0])
             for text in texts[1:]:
                 last = "".join(text).strip().split("\n\n")[-1]
-                assert "This server is about to end" in last
+                assert "The server is shutting down" in last
                 assert "[DONE]" not in last

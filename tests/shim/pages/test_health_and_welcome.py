@@ -1,3 +1,7 @@
+import re
+import shlex
+from html import unescape
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -72,9 +76,23 @@ def test_the_welcome_page_lists_models_and_routes(shim: TestClient) -> None:
     assert reply.status_code == 200
     assert reply.headers["content-type"] == "text/html; charset=utf-8"
     for name in load_catalog():
-        assert f"<td>{name}</td>" in reply.text
+        assert f'data-model="{name}"' in reply.text
+    assert 'href="chat/"' not in reply.text  # it is off in these tests
     for route in ("POST /predict", "POST /zephyr/python", "GET /health/ready"):
         assert f"<td>{route}</td>" in reply.text
+
+
+def test_the_commands_of_the_welcome_page_are_requests_that_the_routes_take(
+    shim: TestClient,
+) -> None:
+    commands = re.findall(r"<code>(.*?)</code>", shim.get("/").text, re.DOTALL)
+    assert len(commands) == len(load_catalog())
+    for command in commands:
+        words = shlex.split(unescape(command).replace("\\\n", " "))
+        assert words[:4] == ["curl", "-N", "-X", "POST"]
+        body = words[words.index("-d") + 1]
+        reply = shim.post(words[4], content=body, headers={"content-type": "application/json"})
+        assert reply.status_code == 503, reply.text  # right, but there is no Triton
 
 
 def test_the_api_page_describes_each_route_with_its_body(shim: TestClient) -> None:

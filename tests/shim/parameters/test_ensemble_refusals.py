@@ -5,7 +5,7 @@ from collections.abc import Collection
 import pytest
 
 from aeolus_client import InvalidRequestError
-from shim.parameters.refusals import RefusedParameterError, under_their_names
+from shim.parameters.refusals import RefusedParameterError, in_request_names
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ from shim.parameters.refusals import RefusedParameterError, under_their_names
 def test_parameters_are_named(
     refusal: str, given: Collection[str], told: str, parameter: str | None
 ) -> None:
-    with pytest.raises(RefusedParameterError) as raised, under_their_names(given):
+    with pytest.raises(RefusedParameterError) as raised, in_request_names(given):
         raise InvalidRequestError(refusal)
     assert str(raised.value) == told
     assert raised.value.parameter == parameter

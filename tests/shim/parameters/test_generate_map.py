@@ -77,7 +77,7 @@ def test_types_and_ranges_of_the_table_are_checked(name: str, value: Any, text: 
 
 
 def test_false_and_0_are_not_the_same() -> None:
-    assert problem(min_p=False).startswith("min_p: false is refused")
+    assert problem(top_h=False).startswith("top_h: false is refused")
     assert problem(token_healing=0).startswith("token_healing: 0 is refused")
 
 
@@ -115,7 +115,7 @@ def test_a_generation_config_is_merged(
 
 def test_a_generation_config_is_checked_like_a_request() -> None:
     assert problem(generation_config={"top_p": 2}).startswith("top_p: Input should be less")
-    assert problem(generation_config={"min_p": 0.1}).startswith("min_p: 0.1 is refused")
+    assert problem(generation_config={"top_h": 0.1}).startswith("top_h: 0.1 is refused")
     assert problem(generation_config={"prompt": "x"}).startswith("generation_config: 'prompt' is")
 
 

@@ -152,6 +152,7 @@ CASES: dict[str, Callable[[list[int]], Case]] = {
     "temperature": lambda _: Case(0.4, SEEDED),
     "top_k": lambda _: Case(2, SEEDED),
     "top_p": lambda _: Case(0.2, SEEDED),
+    "min_p": lambda _: Case(0.3, SEEDED),
     "seed": lambda _: Case(2**40, SAMPLED),
     "num_beams": lambda _: Case(4),
     "length_penalty": lambda reply: Case(4.0, {"num_beams": 4, "eos_token_id": reply[3]}),
@@ -329,6 +330,7 @@ def test_every_row_is_here() -> None:
     with_tests_of_their_own = {
         "max_time",
         "num_return_sequences",
+        "priority",  # end_to_end/test_priority_served.py
         "return_full_text",
         "skip_special_tokens",
         "split_special_tokens",

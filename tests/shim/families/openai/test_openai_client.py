@@ -16,7 +16,8 @@ pytestmark = pytest.mark.server
 
 CHAT = "zephyr-7b-beta"
 TEXT = "mistral-7b"
-MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is a zephyr?"}]
+QUESTION = "What is a zephyr?"
+MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": QUESTION}]
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +259,81 @@ def test_a_completions_log_probabilities_have_offsets(client: OpenAI) -> None:
         offset for chunk in chunks if chunk.logprobs for offset in chunk.logprobs.text_offset
     ]
     assert offsets == logprobs.text_offset
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_repeated_prompt_comes_with_its_log_probabilities(client: OpenAI, stream: bool) -> None:
+    prompt = "The wind blows"
+
+    def choice(**more: Any) -> tuple[str, dict[str, list[Any]]]:
+        create: Callable[..., Any] = client.completions.create
+        reply = create(model=TEXT, prompt=prompt, temperature=0, stream=stream, **more)
+        chunks = [chunk.choices[0] for chunk in (reply if stream else [reply])]
+        names = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
+        lists = {
+            name: [
+                value
+                for each in chunks
+                if each.logprobs is not None
+                for value in getattr(each.logprobs, name)
+            ]
+            for name in names
+        }
+        return "".join(each.text for each in chunks), lists
+
+    text, whole = choice(echo=True, logprobs=3, max_tokens=4)
+    assert text.startswith(prompt)
+    assert "".join(whole["tokens"]) == text
+    lengths = {name: len(values) for name, values in whole.items()}
+    assert len({*lengths.values()}) == 1
+    for token, offset in zip(whole["tokens"], whole["text_offset"], strict=True):
+        assert text[offset:].startswith(token)
+    assert (whole["token_logprobs"][0], whole["top_logprobs"][0]) == (None, None)
+    rest = zip(whole["tokens"], whole["token_logprobs"], whole["top_logprobs"], strict=True)
+    for _, value, top in list(rest)[1:]:
+        assert value in top.values()
+        assert value <= max(top.values()) <= 0
+        assert 3 <= len(top) <= 4
+    prompt_only_text, prompt_only = choice(echo=True, logprobs=3, max_tokens=0)
+    assert prompt_only_text == prompt
+    count = len(prompt_only["tokens"])
+    assert count == len(whole["tokens"]) - 4
+    assert prompt_only["token_logprobs"][1:] == pytest.approx(whole["token_logprobs"][1:count])
+    # What follows the prompt is what follows it without an echo.
+    _, reply = choice(logprobs=3, max_tokens=4)
+    assert reply["token_logprobs"] == pytest.approx(whole["token_logprobs"][count:], abs=1e-4)
+
+
+def test_a_prompt_of_token_ids_is_repeated_as_text(client: OpenAI) -> None:
+    create: Callable[..., Any] = client.completions.create
+    given = {"model": TEXT, "prompt": [100, 200, 300], "temperature": 0, "max_tokens": 3}
+    reply = create(**given, echo=True).choices[0]
+    scored = create(**given, echo=True, logprobs=0).choices[0]
+    assert reply.text == scored.text == "".join(scored.logprobs.tokens)
+    assert reply.logprobs is None
+    assert reply.text.endswith(create(**given).choices[0].text)
+    assert len(scored.logprobs.tokens) == 6
+    assert scored.logprobs.top_logprobs is None
+
+
+def test_likely_tokens_come_beside_those_of_a_chat(client: OpenAI) -> None:
+    given: Any = {"model": CHAT, "messages": MESSAGES, "max_tokens": 8, "temperature": 0}
+    reply = client.chat.completions.create(**given, logprobs=True, top_logprobs=5)
+    assert reply.choices[0].logprobs is not None
+    for token in reply.choices[0].logprobs.content or []:
+        assert len(token.top_logprobs) == 5
+        assert token.top_logprobs[0].logprob == token.logprob  # greedy
+        assert [each.logprob for each in token.top_logprobs] == sorted(
+            (each.logprob for each in token.top_logprobs), reverse=True
+        )
+        assert all(each.bytes for each in token.top_logprobs)
+    response = client.responses.create(
+        model=CHAT, input=QUESTION, max_output_tokens=8, temperature=0, top_logprobs=5
+    )
+    content: Any = response.output[0]
+    found = [each.top_logprobs[1].token for each in content.content[0].logprobs]
+    expected = reply.choices[0].logprobs.content or []
+    assert found == [each.top_logprobs[1].token for each in expected]
 
 
 def test_a_bias_and_a_prompt_of_token_ids(client: OpenAI) -> None:

@@ -72,6 +72,9 @@ def test_a_completion_has_16_tokens_unless_told_otherwise() -> None:
         ({"stop": ["a", "b"]}, "stop", ["a", "b"]),
         ({"logit_bias": {"5": -100, "7": 2.5}}, "embedding_bias", {5: -100.0, 7: 2.5}),
         ({"logprobs": True}, "return_log_probs", True),
+        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs", 3),
+        ({"logprobs": True, "top_logprobs": 0}, "top_logprobs", None),
+        ({"logprobs": True, "top_logprobs": 3}, "prompt_logprobs", None),
     ],
 )
 def test_parameters_are_translated(body: dict[str, Any], field: str, expected: Any) -> None:
@@ -105,6 +108,29 @@ def test_n_counts_the_seeds_up_for_each_prompt() -> None:
     assert len({each.request_id for each in plan.requests}) == 4
 
 
+@pytest.mark.parametrize("prompt", ["hi", [5, 6]])
+def test_a_prompt_is_scored_where_it_is_repeated_with_log_probabilities(prompt: Any) -> None:
+    plan = completion(prompt=prompt, echo=True, logprobs=2, max_tokens=9)
+    (request,) = plan.requests
+    assert (request.prompt_logprobs, request.top_logprobs) == (2, 2)
+    assert (request.return_log_probs, request.stream, request.end_ids) == (True, True, None)
+    assert (plan.asks_for_prompts, plan.is_without_reply) == (True, False)
+
+
+def test_a_prompt_of_token_ids_comes_back_as_text() -> None:
+    (request,) = completion(prompt=[5, 6], echo=True).requests
+    assert (request.prompt_logprobs, request.return_log_probs) == (0, False)
+    assert completion(prompt="hi", echo=True).requests[0].prompt_logprobs is None
+    assert completion(prompt=[5, 6], logprobs=0).requests[0].prompt_logprobs is None
+
+
+def test_exactly_one_token_follows_a_prompt_that_is_scored() -> None:
+    for limit in (0, 1):
+        plan = completion(echo=True, logprobs=1, max_tokens=limit)
+        assert (plan.requests[0].max_tokens, plan.requests[0].end_ids) == (1, [])
+        assert plan.is_without_reply == (limit == 0)
+
+
 @pytest.mark.parametrize("prompt", [[5, 6], [[5, 6]]])
 def test_a_prompt_may_be_token_ids(prompt: Any) -> None:
     (request,) = completion(prompt=prompt).requests
@@ -119,9 +145,9 @@ def test_texts_and_token_ids_may_come_together() -> None:
 @pytest.mark.parametrize(
     ("body", "parameter", "text"),
     [
-        ({"logprobs": 2}, "logprobs", "2 is refused: the engine returns no probabilities"),
-        ({"logprobs": 0, "echo": True}, "echo", "no log probabilities of a prompt"),
-        ({"prompt": [5], "echo": True}, "echo", "token ids is not repeated"),
+        ({"logprobs": 6}, "logprobs", "less than or equal to 5"),
+        ({"logprobs": 0, "num_beams": 2}, "logprobs", "beam search has no text before its end"),
+        ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
         ({"prompt": []}, "prompt", "List should have at least 1 item"),
         ({"prompt": [[]]}, "prompt[0].tokens", "List should have at least 1 item"),
         ({"prompt": [-5]}, "prompt[0].tokens[0]", "greater than or equal to 0"),
@@ -154,7 +180,8 @@ def test_a_wrong_completion_is_named(body: dict[str, Any], parameter: str, text:
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "Input should be"),
         ({"logit_bias": {"five": 1}}, "logit_bias", "'five' is no token id"),
         ({"logprobs": True, "num_beams": 2}, "logprobs", "beam search has no text"),
-        ({"logprobs": True, "top_logprobs": 3}, "top_logprobs", "that it did not choose"),
+        ({"top_logprobs": 3}, "top_logprobs", 'goes with "logprobs": true'),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "less than or equal to 20"),
         ({"input_ids": [1]}, "input_ids", "unknown parameter"),
         ({"response_format": {"type": "json_object"}}, "response_format", "guided decoding"),
         ({"num_return_sequences": 2}, "num_return_sequences", "unknown parameter"),

@@ -7,7 +7,7 @@ import pytest
 from catalog import load_catalog
 from shim.families.openai.bodies import read_body
 from shim.families.openai.plans import Plan
-from shim.families.openai.responses.bodies import ResponseBody, plan_response
+from shim.families.openai.response_bodies import ResponseBody, plan_response
 from shim.parameters.problems import InvalidParametersError
 from shim.parameters.table import responses_map
 
@@ -70,6 +70,8 @@ def test_a_conversation_is_sent_whole_with_replies_as_they_came() -> None:
         ({"repetition_penalty": 1.5}, "repetition_penalty", 1.5),
         ({"include": ["message.output_text.logprobs"]}, "return_log_probs", True),
         ({"include": []}, "return_log_probs", False),
+        ({"top_logprobs": 2}, "top_logprobs", 2),
+        ({"top_logprobs": 2}, "return_log_probs", True),
     ],
 )
 def test_parameters_are_translated(body: dict[str, Any], field: str, expected: Any) -> None:

@@ -265,11 +265,13 @@ class Executor:
                 self._respond(number, active, error)
 
     def _take_events(self) -> None:
-        with self._changed:
-            events, self._events = self._events, deque()
-        for active, sequence, event in events:
-            if active.number in self._active:
-                self._take(active, sequence, event)
+        if not self._events:
+            return
+        with self._changed:  # one wake-up for all of a step
+            for _ in range(len(self._events)):
+                active, sequence, event = self._events.popleft()
+                if active.number in self._active:
+                    self._take(active, sequence, event)
 
     def _take(self, active: _Active, sequence: int, event: TokenEvent) -> None:
         streaming = active.request.streaming
@@ -402,9 +404,11 @@ class Executor:
             )
 
     def _note(self, active: _Active, sequence: int, event: TokenEvent) -> None:
-        with self._changed:
-            self._events.append((active, sequence, event))
-            self._changed.notify()
+        is_first = not self._events
+        self._events.append((active, sequence, event))
+        if is_first:  # otherwise the loop has been woken
+            with self._changed:
+                self._changed.notify()
 
     def _count(self) -> None:
         """Add to the statistics, unless nothing runs: then the newest stay the newest."""

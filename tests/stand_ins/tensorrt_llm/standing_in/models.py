@@ -176,6 +176,7 @@ def engine_request(request: Any, name: str, sequence: int) -> EngineRequest:
         temperature=_or(sampling["temperature"], 1.0),
         top_k=_or(sampling["top_k"], 0),
         top_p=_or(sampling["top_p"], 0.0),
+        min_p=_or(sampling["min_p"], 0.0),
         top_p_decay=_or(sampling["top_p_decay"], 1.0),
         top_p_min=_or(sampling["top_p_min"], 1e-6),
         top_p_reset_id=sampling["top_p_reset_ids"],

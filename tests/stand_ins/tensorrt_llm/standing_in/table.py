@@ -190,12 +190,15 @@ def _make_record(name: str, entry: dict[str, Any]) -> type:
     kinds = {each: properties["type"] for each, properties in entry["properties"].items()}
 
     def start(self: Any, **values: Any) -> None:
-        for each, kind in kinds.items():
-            setattr(self, each, values.pop(each, None if kind.endswith("?") else _empty(kind)))
-        if values:
-            raise TypeError(f"{name} has no {', '.join(values)}")
+        self.__dict__.update(values)
 
-    return type(name, (), {"__slots__": tuple(kinds), "__init__": start})
+    def write(self: Any, each: str, value: Any) -> None:
+        if each not in kinds:
+            raise AttributeError(f"{name} has no {each}")
+        self.__dict__[each] = value
+
+    defaults = {each: None if kind.endswith("?") else _empty(kind) for each, kind in kinds.items()}
+    return type(name, (), {**defaults, "__init__": start, "__setattr__": write})
 
 
 def _empty(kind: str) -> Any:

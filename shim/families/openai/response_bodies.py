@@ -8,7 +8,14 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from catalog import ModelEntry
-from shim.families.openai.bodies import ChatBody, OpenAIBody, OpenAIMessage, Strict, Table
+from shim.families.openai.bodies import (
+    MAX_TOP_LOGPROBS,
+    ChatBody,
+    OpenAIBody,
+    OpenAIMessage,
+    Strict,
+    Table,
+)
 from shim.families.openai.plans import Plan, plan_chat
 from shim.parameters.problems import InvalidParametersError
 from shim.parameters.table import generate_map, responses_map
@@ -96,6 +103,7 @@ class ResponseBody(OpenAIBody):
     instructions: str | None = None
     max_output_tokens: Annotated[int, generate_map()["max_new_tokens"].bounds] | None = None
     include: list[Literal["message.output_text.logprobs"]] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     text: TextOptions | None = None
 
     def as_chat(self) -> ChatBody:
@@ -110,7 +118,8 @@ class ResponseBody(OpenAIBody):
                 for role, text in turns
             ],
             max_completion_tokens=self.max_output_tokens,
-            logprobs=LOGPROBS in (self.include or []),
+            logprobs=LOGPROBS in (self.include or []) or bool(self.top_logprobs),
+            top_logprobs=self.top_logprobs,
         )
 
 

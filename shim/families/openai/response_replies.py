@@ -6,11 +6,11 @@ from itertools import count
 from typing import Any, Literal
 
 from aeolus_client import Completion, ServiceError, TextChunk
-from shim.families.errors import status_and_text
+from shim.errors.outcomes import status_and_text
 from shim.families.openai.logprobs import chat_logprobs
 from shim.families.openai.plans import Plan
 from shim.families.openai.replies import Reply, all_chunks
-from shim.families.openai.responses.bodies import ResponseBody
+from shim.families.openai.response_bodies import ResponseBody
 from shim.families.replies import data_event
 from shim.generation.sequences import IndexedChunk
 
@@ -36,7 +36,7 @@ class ResponseReply(Reply):
             "max_output_tokens": body.max_output_tokens,
             "temperature": 0.0 if is_greedy else request.temperature,
             "top_p": 1.0 if request.top_p is None else request.top_p,
-            "top_logprobs": 0,
+            "top_logprobs": body.top_logprobs or 0,
             "text": {"format": {"type": "text"}},
             "store": False,
             "background": False,

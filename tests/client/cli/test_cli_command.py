@@ -44,6 +44,17 @@ def test_the_help_of_a_command_calls_it_by_its_name(
     assert capsys.readouterr().out.startswith(f"usage: aeolus {command} ")
 
 
+def test_the_shell_completes_the_commands_of_both(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_AEOLUS_COMPLETE", "complete_bash")
+    for begun, completed in (("ch", ["chat"]), ("p", ["plan", "predict"])):
+        monkeypatch.setenv("COMP_WORDS", f"aeolus {begun}")
+        monkeypatch.setenv("COMP_CWORD", "1")
+        main([])
+        assert sorted(capsys.readouterr().out.split()) == completed
+
+
 def test_an_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["blow"]) == 2
     assert "No such command 'blow'" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""Where shim, text stages and GPUs saturate: a small discrete-event simulation."""

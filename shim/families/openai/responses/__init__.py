@@ -1,1 +1,0 @@
-"""OpenAI's responses: the route that took the place of chat completions, without its store."""
