@@ -5,6 +5,7 @@ the process that checks guides 300 MB instead of 15, and seconds of its start.
 """
 
 import json
+import time
 from functools import cache
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -17,6 +18,8 @@ from guided_decoding.vocabulary import Vocabulary
 
 BITS = 32  # of a word of xgrammar's masks
 UNLIMITED = -1
+SECONDS_AHEAD = 0.25
+SECONDS_PER_TOKEN = 0.002
 MaskArray = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
@@ -82,23 +85,41 @@ class Grammars:
 
 
 class Follower:
-    """What a reply has matched of its grammar so far."""
+    """What a reply has matched of its grammar so far.
+
+    It may take `SECONDS_AHEAD` of its thread's time, and `SECONDS_PER_TOKEN` more with each token:
+    of some grammars a token takes longer than the one before, and others wait for it.
+    """
 
     def __init__(self, matcher: Any, vocab_size: int):
         self._matcher = matcher
         self._vocab_size = vocab_size
         self._words = np.empty((1, -(-vocab_size // BITS)), dtype=np.int32)
+        self._seconds_left = SECONDS_AHEAD
 
     def allowed(self) -> MaskArray:
-        """Return which tokens may come next, bool [vocab_size]."""
+        """Return which tokens may come next, bool [vocab_size].
+
+        Raises:
+            GuideError: it has taken too long so far.
+        """
+        begin = time.thread_time()
         self._words.fill(-1)  # where every token may come, nothing is written
         self._matcher.fill_next_token_bitmask(self._words, 0, False)
+        self._seconds_left += SECONDS_PER_TOKEN - (time.thread_time() - begin)
+        if self._seconds_left < 0:
+            raise GuideError(
+                f"takes more than {SECONDS_PER_TOKEN * 1000:g} ms a token to follow; "
+                "make it simpler, with fewer repetitions inside each other"
+            )
         bits = np.unpackbits(self._words[0].view(np.uint8), bitorder="little")
         return bits[: self._vocab_size].view(np.bool_)
 
     def accept(self, token: int) -> None:
         """Go on by a token that was allowed."""
+        begin = time.thread_time()
         self._matcher.accept_token(token, False)
+        self._seconds_left -= time.thread_time() - begin
 
 
 @cache

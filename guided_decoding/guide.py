@@ -21,22 +21,30 @@ class Guide:
     kind: GuideType
     text: str = ""
 
-    @classmethod
-    def of(cls, kind: str, text: str | None) -> "Guide":
-        """Return the guide of two tensors' values.
 
-        Raises:
-            GuideError: there is no such kind of guide, or its text is missing or too long.
-        """
-        if kind not in get_args(GuideType):
-            raise GuideError(
-                f"no guide is of type '{kind[:40]}'; use {', '.join(get_args(GuideType))}"
-            )
-        if kind == "json":
-            if text:
-                raise GuideError("a guide of type json has no text; use json_schema")
-        elif not text:
-            raise GuideError(f"a guide of type {kind} needs its text")
-        elif (size := len(text.encode())) > MAX_GUIDE_BYTES:
-            raise GuideError(f"the guide has {size} bytes; send {MAX_GUIDE_BYTES} or fewer")
-        return cls(cast(GuideType, kind), text or "")
+def read_guide(kind: str | None, text: str | None) -> Guide | None:
+    """Return the guide of the values of two tensors, where there is one.
+
+    Args:
+        kind: of `guided_decoding_guide_type`.
+        text: of `guided_decoding_guide`.
+
+    Raises:
+        GuideError: there is no such kind of guide, or its text is missing or too long.
+    """
+    if kind is None:
+        if text is not None:
+            raise GuideError("guided_decoding_guide goes with guided_decoding_guide_type")
+        return None
+    if kind not in get_args(GuideType):
+        raise GuideError(
+            f"guided_decoding_guide_type is '{kind[:40]}'; use {', '.join(get_args(GuideType))}"
+        )
+    if kind == "json":
+        if text:
+            raise GuideError("guided_decoding_guide: type json has none; use json_schema")
+    elif not text:
+        raise GuideError(f"guided_decoding_guide is missing; type {kind} needs one")
+    elif (size := len(text.encode(errors="replace"))) > MAX_GUIDE_BYTES:
+        raise GuideError(f"guided_decoding_guide has {size} bytes; send {MAX_GUIDE_BYTES} or fewer")
+    return Guide(cast(GuideType, kind), text or "")

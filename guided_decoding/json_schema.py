@@ -59,7 +59,12 @@ def checked_schema(text: str) -> str:
         schema = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise GuideError(f"the schema is not valid JSON: {error}") from error
-    return json.dumps(_checked(schema, (), schema), ensure_ascii=False)
+    checked = json.dumps(_checked(schema, (), schema), ensure_ascii=False)
+    try:
+        checked.encode()
+    except UnicodeEncodeError as error:  # JSON can escape half of a surrogate pair
+        raise GuideError(f"the schema has half of a surrogate pair: {error}") from error
+    return checked
 
 
 def _checked(schema: Any, path: Path, root: Any) -> Any:

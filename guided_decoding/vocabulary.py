@@ -24,8 +24,12 @@ class Vocabulary:
     """The tokens that end a reply."""
 
     @classmethod
-    def load(cls, directory: Path) -> "Vocabulary":
+    def load(cls, directory: Path, vocab_size: int | None = None) -> "Vocabulary":
         """Read the tokenizer of a Hugging Face checkpoint.
+
+        Args:
+            directory: the checkpoint's.
+            vocab_size: of the model; if None its config.json's, otherwise the tokenizer's.
 
         Raises:
             GuideError: the checkpoint has no tokenizer.json, or names no end of a reply.
@@ -38,7 +42,7 @@ class Vocabulary:
         added = content.get("added_tokens") or []
         ids = _ids_of(content["model"]["vocab"]) | {each["content"]: each["id"] for each in added}
         special = {each["id"] for each in added if each["special"]}
-        size = _config(directory).get("vocab_size") or max(ids.values()) + 1
+        size = vocab_size or _config(directory).get("vocab_size") or max(ids.values()) + 1
         tokens = [""] * size
         for token, token_id in ids.items():
             if token_id < size and token_id not in special:

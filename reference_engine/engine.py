@@ -86,8 +86,8 @@ class ReferenceEngine:
         if tensor_parallel_size < 1:
             raise ValueError(f"tensor_parallel_size is {tensor_parallel_size}; use 1 or more")
         directory = Path(checkpoint_dir)
-        self._guides = Guides(tokenizer_dir or directory)
         shape = read_shape(directory)
+        self._guides = Guides(tokenizer_dir or directory, shape.vocab_size)
         max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
         self._limits = Limits(shape.vocab_size, max_seq_len, max_beam_width)
         num_blocks = max_batch_size * -(-max_seq_len // TOKENS_PER_BLOCK)

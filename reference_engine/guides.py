@@ -20,8 +20,9 @@ MakeFollower = Future["partial[Follower]"]
 class Guides:
     """Compiles guides for one checkpoint; the vocabulary is read for the first one."""
 
-    def __init__(self, tokenizer_dir: Path) -> None:
+    def __init__(self, tokenizer_dir: Path, vocab_size: int) -> None:
         self._tokenizer_dir = tokenizer_dir
+        self._vocab_size = vocab_size
         self._grammars: Grammars | None = None
         self._thread = ThreadPoolExecutor(1, "guides", initializer=_leave_cores_to_others)
 
@@ -46,7 +47,8 @@ class Guides:
     ) -> "partial[Follower]":
         try:
             if self._grammars is None:
-                self._grammars = Grammars(Vocabulary.load(self._tokenizer_dir), MAX_CACHE_BYTES)
+                vocabulary = Vocabulary.load(self._tokenizer_dir, self._vocab_size)
+                self._grammars = Grammars(vocabulary, MAX_CACHE_BYTES)
             grammar: Any = self._grammars.compile(guide)
         except GuideError as error:
             raise RequestRefusedError(f"guided_decoding_guide: {error}") from error

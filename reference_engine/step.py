@@ -8,7 +8,7 @@ from reference_engine.engine import ReferenceEngine
 
 
 def open_engine(parameters: Mapping[str, str], repository: Path) -> Engine:
-    """Load the checkpoint that `checkpoint_dir` names, relative to the model repository.
+    """Load the checkpoint that `checkpoint_dir` names, relative to the model repository, as `tokenizer_dir`.
 
     Raises:
         CheckpointError: it cannot be served.
@@ -23,4 +23,7 @@ def open_engine(parameters: Mapping[str, str], repository: Path) -> Engine:
         max_queue_size=int(parameters["max_queue_size"]),
         dtype=parameters["dtype"],
         tensor_parallel_size=int(parameters["tensor_parallel_size"]),
+        tokenizer_dir=repository / tokenizer
+        if (tokenizer := parameters["tokenizer_dir"])
+        else None,
     )

@@ -35,9 +35,9 @@ class StepLoop:
         """
         for sequence in self._scheduler.take_cancelled():
             self._finish(sequence, SequenceStatus.CANCELLED)
-        while sequence := self._scheduler.admit():
-            if sequence.refusal:
-                self._fail(sequence, sequence.refusal)
+        while admitted := self._scheduler.admit():
+            if admitted.refusal:
+                self._fail(admitted, admitted.refusal)
         streams, prompts = self._plan()
         work = [*streams, *prompts]
         prompt_tokens = sum(len(rows[0].tokens) for _, rows in prompts)

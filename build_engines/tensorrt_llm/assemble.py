@@ -58,6 +58,7 @@ def assemble_reference(
         "tensorrt_llm",
         {
             "checkpoint_dir": str(served.directory),
+            "tokenizer_dir": str(served.tokenizer),
             "max_seq_len": max_seq_len,
             "dtype": dtype,
             "tensor_parallel_size": str(served.tensor_parallel_size),

@@ -6,8 +6,15 @@ from collections.abc import Sequence
 
 import torch
 
-from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason, TopTokens
+from engine_step.interface import (
+    BeamLogProbs,
+    EngineRequest,
+    FinishReason,
+    RequestRefusedError,
+    TopTokens,
+)
 from guided_decoding.grammar import Follower
+from guided_decoding.guide import GuideError
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
 from reference_engine.sampling.top_tokens import top_tokens
@@ -90,7 +97,11 @@ class Sampler:
         if self._chain:
             processors.apply(self._chain, self._token_ids[:, : self._length], scores)
         if self._follower:
-            banned = torch.from_numpy(~self._follower.allowed()).to(scores.device)
+            try:
+                allowed = self._follower.allowed()
+            except GuideError as error:
+                raise RequestRefusedError(f"guided_decoding_guide {error}") from error
+            banned = torch.from_numpy(~allowed).to(scores.device)
             scores.masked_fill_(banned, processors.BANNED)
 
     def fill_with_noise(self, row: torch.Tensor) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from engine_step.interface import RequestRefusedError
-from guided_decoding.guide import Guide
+from guided_decoding.guide import read_guide
 from guided_decoding.json_schema import checked_schema
 from reference_engine.engine import ReferenceEngine
 from support.engine_harness import Replies, ask, request
@@ -36,8 +36,8 @@ def tokenizer() -> Tokenizer:
     return Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
 
 
-def guided(kind: str, text: str = "", length: int = 300, **fields: Any) -> Any:
-    return request(PROMPT, length, end_id=END, guide=Guide.of(kind, text), **fields)
+def guided(kind: str, text: str | None = None, length: int = 300, **fields: Any) -> Any:
+    return request(PROMPT, length, end_id=END, guide=read_guide(kind, text), **fields)
 
 
 def reply(engine: ReferenceEngine, tokenizer: Tokenizer, one: Any) -> str | None:
@@ -101,7 +101,7 @@ def matches(value: Any, schema: dict[str, Any]) -> bool:
             return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 99)
         case "integer":
             low = max(schema.get("minimum", -99), schema.get("exclusiveMinimum", -99) + 1)
-            return type(value) is int and low <= value <= schema["maximum"]
+            return type(value) is int and bool(low <= value <= schema["maximum"])
         case "array":
             size = (
                 isinstance(value, list) and schema["minItems"] <= len(value) <= schema["maxItems"]
@@ -199,4 +199,4 @@ def test_beams_and_a_missing_end_id_are_refused(engine: ReferenceEngine) -> None
     with pytest.raises(RequestRefusedError, match="a guided reply has one beam"):
         engine.submit(guided("json", beam_width=2), Replies())
     with pytest.raises(RequestRefusedError, match="needs an end id"):
-        engine.submit(request([1], 1, guide=Guide.of("json", "")), Replies())
+        engine.submit(request([1], 1, guide=read_guide("json", None)), Replies())

@@ -17,6 +17,8 @@ from aeolus_contract.failures import (  # noqa: E402
     failure_text,
 )
 from aeolus_contract.request_parameters import UnknownParameters  # noqa: E402
+from guided_decoding.guide import GuideError  # noqa: E402
+from guided_decoding.trial import TooManyTrialsError, Trials  # noqa: E402
 from preprocessing.preprocessor import Preprocessor  # noqa: E402
 from preprocessing.request import EngineInputs, PromptRequest  # noqa: E402
 from preprocessing.rows import rows_of, together  # noqa: E402
@@ -37,19 +39,27 @@ class TritonPythonModel:
             engine=values["engine"],
             split_special_tokens=values["split_special_tokens"] == "true",
         )
+        self._trials = Trials(Path(args["model_repository"]).parent / values["tokenizer_dir"])
         self._unknown_parameters = UnknownParameters(pb_utils.Logger.log_warn)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request; an error in one is that one's alone."""
+        """Answer each request; an error in one is that one's alone.
+
+        A request with a guide that is yet to be tried is answered later, by its response sender.
+        """
         asked = [self._read(request) for request in requests]
         prompts = [each for rows in asked if isinstance(rows, list) for each in rows]
         prepared = iter(self._preprocessor.prepare(prompts))
         return [
-            self._respond(
+            self._answer(
                 request, [next(prepared) for _ in rows] if isinstance(rows, list) else rows, rows
             )
             for request, rows in zip(requests, asked, strict=True)
         ]
+
+    def finalize(self) -> None:
+        """End the process that tries guides."""
+        self._trials.close()
 
     def _read(self, request: Any) -> list[PromptRequest] | Exception:
         """Return the prompts of a request, of which mostly there is one."""
@@ -61,16 +71,41 @@ class TritonPythonModel:
         except Exception as error:
             return error
 
-    def _respond(
+    def _answer(
         self,
         request: Any,
         prepared: list[EngineInputs | Exception] | Exception,
         asked: list[PromptRequest] | Exception,
     ) -> Any:
+        """Return the response; or nothing, where it is sent once the guides have been tried."""
+        rows = prepared if isinstance(prepared, list) else []
+        guides = [each.guide for each in rows if isinstance(each, EngineInputs) and each.guide]
+        if not guides:
+            return self._respond(request, prepared, asked)
+        trial = self._trials.check(guides)
+        if trial.done():
+            return self._respond(request, trial.exception() or prepared, asked)
+        sender = request.get_response_sender()
+        trial.add_done_callback(
+            lambda done: sender.send(
+                self._respond(request, done.exception() or prepared, asked),
+                pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
+            )
+        )
+        return None
+
+    def _respond(
+        self,
+        request: Any,
+        prepared: list[EngineInputs | Exception] | BaseException,
+        asked: list[PromptRequest] | Exception,
+    ) -> Any:
         try:
             outputs = _outputs(prepared, asked)
-        except InvalidRequestError as error:
+        except (InvalidRequestError, GuideError) as error:
             return _error_response(FailureKind.INVALID_REQUEST, str(error))
+        except TooManyTrialsError as error:
+            return _error_response(FailureKind.QUEUE_FULL, str(error))
         except Exception as error:
             pb_utils.Logger.log_error(f"request {request.request_id()}: {error!r}")
             return _error_response(FailureKind.OTHER, f"the request cannot be prepared: {error!r}")
@@ -81,10 +116,11 @@ class TritonPythonModel:
 
 
 def _outputs(
-    prepared: list[EngineInputs | Exception] | Exception, asked: list[PromptRequest] | Exception
+    prepared: list[EngineInputs | Exception] | BaseException,
+    asked: list[PromptRequest] | Exception,
 ) -> dict[str, Tensor]:
     """Return the outputs of a request; raises why one of its prompts cannot be served."""
-    if isinstance(prepared, Exception):
+    if isinstance(prepared, BaseException):
         raise prepared
     if isinstance(asked, Exception):
         raise asked

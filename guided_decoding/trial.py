@@ -1,0 +1,170 @@
+"""Guides compiled on trial, in a process with limits of time and memory, before an engine does.
+
+An engine compiles a guide where it runs: one that never ends, or takes all memory, would be the end
+of every request.
+"""
+
+import os
+import signal
+import subprocess
+from collections import OrderedDict
+from collections.abc import Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from multiprocessing.connection import Pipe
+from pathlib import Path
+from threading import Lock
+
+from aeolus_contract.interpreter import environment, interpreter
+from guided_decoding.guide import Guide, GuideError
+
+MODULE = "guided_decoding.trial_worker"
+MAX_SECONDS = 10.0
+START_SECONDS = 120.0
+MAX_WAITING = 16
+MAX_REMEMBERED = 1024
+
+
+class TooManyTrialsError(RuntimeError):
+    """More guides wait to be compiled than is worth waiting for; try again later."""
+
+
+class Trials:
+    """Compiles guides for one tokenizer, one after the other, and remembers the outcomes."""
+
+    def __init__(self, tokenizer_dir: Path, max_seconds: float = MAX_SECONDS) -> None:
+        """Start nothing yet: the process starts with the first guide.
+
+        Args:
+            tokenizer_dir: of a Hugging Face checkpoint.
+            max_seconds: after which a guide is given up.
+        """
+        self._tokenizer_dir = tokenizer_dir
+        self._max_seconds = max_seconds
+        self._thread = ThreadPoolExecutor(1, "guides-on-trial")
+        self._worker: _Worker | None = None
+        self._problems: OrderedDict[Guide, str | None] = OrderedDict()
+        self._waiting = 0
+        self._lock = Lock()
+
+    def check(self, guides: Collection[Guide]) -> "Future[None]":
+        """Return what is done when all guides have been compiled.
+
+        The future raises a GuideError if one of them has no grammar within the limits, and a
+        TooManyTrialsError if too many wait already.
+        """
+        known: Future[None] = Future()
+        with self._lock:
+            if self._waiting < MAX_WAITING and any(each not in self._problems for each in guides):
+                self._waiting += 1
+                return self._thread.submit(self._try_all, [*guides])
+            try:
+                self._raise_problem(guides)
+                known.set_result(None)
+            except (GuideError, TooManyTrialsError) as error:
+                known.set_exception(error)
+        return known
+
+    def close(self) -> None:
+        """End the process; whatever waits is cancelled."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._worker is not None:
+            self._worker.close()
+
+    def _try_all(self, guides: list[Guide]) -> None:
+        try:
+            for guide in guides:
+                if guide not in self._problems:
+                    self._remember(guide, self._try(guide))
+            self._raise_problem(guides)
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _try(self, guide: Guide) -> str | None:
+        if self._worker is None:
+            self._worker = _Worker(self._tokenizer_dir)
+        try:
+            return self._worker.compile(guide, self._max_seconds)
+        except _WorkerEndedError as error:
+            self._worker.close()
+            self._worker = None
+            return f"{error}; make it smaller or simpler"
+
+    def _remember(self, guide: Guide, problem: str | None) -> None:
+        with self._lock:
+            self._problems[guide] = problem
+            while len(self._problems) > MAX_REMEMBERED:
+                self._problems.popitem(last=False)
+
+    def _raise_problem(self, guides: Collection[Guide]) -> None:
+        for guide in guides:
+            if guide not in self._problems:
+                raise TooManyTrialsError(
+                    f"{MAX_WAITING} guides wait to be compiled; send the request again later"
+                )
+            if (problem := self._problems[guide]) is not None:
+                raise GuideError(f"guided_decoding_guide: {problem}")
+
+
+class _WorkerEndedError(Exception):
+    """How it ended, as what a guide has done."""
+
+
+class _Worker:
+    """The child process."""
+
+    def __init__(self, tokenizer_dir: Path) -> None:
+        """Start it, and wait until it has read the vocabulary.
+
+        Raises:
+            GuideError: it cannot be read.
+        """
+        self._connection, other_end = Pipe()
+        with other_end:
+            descriptor = other_end.fileno()
+            self._process = subprocess.Popen(  # noqa: S603 - our own arguments
+                [
+                    interpreter(),
+                    "-m",
+                    MODULE,
+                    str(descriptor),
+                    str(tokenizer_dir),
+                    str(os.getpid()),
+                ],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[descriptor],
+                env=environment() | {"OPENBLAS_NUM_THREADS": "1"},
+            )
+        try:
+            problem = self._receive(START_SECONDS)
+        except _WorkerEndedError as error:
+            problem = f"guided decoding cannot start: its process {error}"
+        if problem is not None:
+            self.close()
+            raise GuideError(problem)
+
+    def compile(self, guide: Guide, max_seconds: float) -> str | None:
+        """Return why a guide has no grammar, if it has none.
+
+        Raises:
+            _WorkerEndedError: the process has ended over it, or has not within the time.
+        """
+        self._connection.send(guide)
+        return self._receive(max_seconds)
+
+    def close(self) -> None:
+        """End the process; it has nothing to save."""
+        self._process.kill()
+        self._process.wait()
+        self._connection.close()
+
+    def _receive(self, max_seconds: float) -> str | None:
+        try:
+            if not self._connection.poll(max_seconds):
+                raise _WorkerEndedError(f"takes more than {max_seconds:g} s to compile and try")
+            answer: str | None = self._connection.recv()
+        except (EOFError, OSError) as error:
+            status = self._process.wait()
+            how = signal.Signals(-status).name if status < 0 else f"status {status}"
+            raise _WorkerEndedError(f"takes too much memory to compile ({how})") from error
+        return answer
