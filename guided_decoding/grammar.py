@@ -18,6 +18,10 @@ from guided_decoding.vocabulary import Vocabulary
 
 BITS = 32  # of a word of xgrammar's masks
 UNLIMITED = -1
+MAX_WHITESPACE = 16
+"""Characters between two tokens of JSON: enough for a line's indentation."""
+WHITESPACE = r"[ \n\t]"
+ANY_JSON = '{"anyOf": [{"type": "object"}, {"type": "array"}]}'
 SECONDS_AHEAD = 0.25
 SECONDS_PER_TOKEN = 0.002
 MaskArray = np.ndarray[tuple[int], np.dtype[np.bool_]]
@@ -77,6 +81,24 @@ class Grammars:
             return self._compiler.compile_grammar(grammar)
         except (RuntimeError, ValueError) as error:
             raise GuideError(_reason(error)) from error
+
+    def with_little_whitespace(self, guide: Guide) -> Guide:
+        """Return a guide for JSON as a grammar in which whitespace does not go on for ever.
+
+        The grammar is the one that xgrammar makes of it, but for `MAX_WHITESPACE`.
+
+        Raises:
+            GuideError: it has no grammar; the text is xgrammar's.
+        """
+        if guide.kind not in ("json", "json_schema"):
+            return guide
+        make = self._xgrammar.testing._json_schema_to_ebnf
+        try:
+            text = make(guide.text or ANY_JSON, True, None, None, True, MAX_WHITESPACE)
+        except (RuntimeError, ValueError) as error:
+            raise GuideError(_reason(error)) from error
+        limited = text.replace(WHITESPACE + "*", f"{WHITESPACE}{{0,{MAX_WHITESPACE}}}")
+        return Guide("ebnf_grammar", limited)
 
     def follow(self, grammar: Any, end_ids: list[int]) -> "Follower":
         """Return the state of a reply that has yet to begin."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 GuideType = Literal["json", "json_schema", "regex", "ebnf_grammar"]
-MAX_GUIDE_BYTES = 1 << 16
 
 
 class GuideError(ValueError):
@@ -30,7 +29,7 @@ def read_guide(kind: str | None, text: str | None) -> Guide | None:
         text: of `guided_decoding_guide`.
 
     Raises:
-        GuideError: there is no such kind of guide, or its text is missing or too long.
+        GuideError: there is no such kind of guide, or its text is missing.
     """
     if kind is None:
         if text is not None:
@@ -45,6 +44,4 @@ def read_guide(kind: str | None, text: str | None) -> Guide | None:
             raise GuideError("guided_decoding_guide: type json has none; use json_schema")
     elif not text:
         raise GuideError(f"guided_decoding_guide is missing; type {kind} needs one")
-    elif (size := len(text.encode(errors="replace"))) > MAX_GUIDE_BYTES:
-        raise GuideError(f"guided_decoding_guide has {size} bytes; send {MAX_GUIDE_BYTES} or fewer")
     return Guide(cast(GuideType, kind), text or "")

@@ -8,11 +8,12 @@ import os
 import signal
 import subprocess
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Pipe
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from aeolus_contract.interpreter import environment, interpreter
 from guided_decoding.guide import Guide, GuideError
@@ -42,24 +43,23 @@ class Trials:
         self._max_seconds = max_seconds
         self._thread = ThreadPoolExecutor(1, "guides-on-trial")
         self._worker: _Worker | None = None
-        self._problems: OrderedDict[Guide, str | None] = OrderedDict()
+        self._outcomes: OrderedDict[Guide, Guide | str] = OrderedDict()
         self._waiting = 0
         self._lock = Lock()
 
-    def check(self, guides: Collection[Guide]) -> "Future[None]":
-        """Return what is done when all guides have been compiled.
+    def check(self, guides: Sequence[Guide]) -> "Future[list[Guide]]":
+        """Return, once all guides have been compiled, what an engine is to be given for each.
 
         The future raises a GuideError if one of them has no grammar within the limits, and a
         TooManyTrialsError if too many wait already.
         """
-        known: Future[None] = Future()
+        known: Future[list[Guide]] = Future()
         with self._lock:
-            if self._waiting < MAX_WAITING and any(each not in self._problems for each in guides):
+            if self._waiting < MAX_WAITING and any(each not in self._outcomes for each in guides):
                 self._waiting += 1
-                return self._thread.submit(self._try_all, [*guides])
+                return self._thread.submit(self._try_all, guides)
             try:
-                self._raise_problem(guides)
-                known.set_result(None)
+                known.set_result([self._known(each) for each in guides])
             except (GuideError, TooManyTrialsError) as error:
                 known.set_exception(error)
         return known
@@ -70,17 +70,17 @@ class Trials:
         if self._worker is not None:
             self._worker.close()
 
-    def _try_all(self, guides: list[Guide]) -> None:
+    def _try_all(self, guides: Sequence[Guide]) -> list[Guide]:
         try:
             for guide in guides:
-                if guide not in self._problems:
+                if guide not in self._outcomes:
                     self._remember(guide, self._try(guide))
-            self._raise_problem(guides)
+            return [self._known(each) for each in guides]
         finally:
             with self._lock:
                 self._waiting -= 1
 
-    def _try(self, guide: Guide) -> str | None:
+    def _try(self, guide: Guide) -> Guide | str:
         if self._worker is None:
             self._worker = _Worker(self._tokenizer_dir)
         try:
@@ -90,20 +90,21 @@ class Trials:
             self._worker = None
             return f"{error}; make it smaller or simpler"
 
-    def _remember(self, guide: Guide, problem: str | None) -> None:
+    def _remember(self, guide: Guide, outcome: Guide | str) -> None:
         with self._lock:
-            self._problems[guide] = problem
-            while len(self._problems) > MAX_REMEMBERED:
-                self._problems.popitem(last=False)
+            self._outcomes[guide] = outcome
+            while len(self._outcomes) > MAX_REMEMBERED:
+                self._outcomes.popitem(last=False)
 
-    def _raise_problem(self, guides: Collection[Guide]) -> None:
-        for guide in guides:
-            if guide not in self._problems:
-                raise TooManyTrialsError(
-                    f"{MAX_WAITING} guides wait to be compiled; send the request again later"
-                )
-            if (problem := self._problems[guide]) is not None:
-                raise GuideError(f"guided_decoding_guide: {problem}")
+    def _known(self, guide: Guide) -> Guide:
+        outcome = self._outcomes.get(guide)
+        if outcome is None:
+            raise TooManyTrialsError(
+                f"{MAX_WAITING} guides wait to be compiled; send the request again later"
+            )
+        if isinstance(outcome, str):
+            raise GuideError(f"guided_decoding_guide: {outcome}")
+        return outcome
 
 
 class _WorkerEndedError(Exception):
@@ -139,18 +140,19 @@ class _Worker:
             problem = self._receive(START_SECONDS)
         except _WorkerEndedError as error:
             problem = f"guided decoding cannot start: its process {error}"
-        if problem is not None:
+        if problem:
             self.close()
             raise GuideError(problem)
 
-    def compile(self, guide: Guide, max_seconds: float) -> str | None:
-        """Return why a guide has no grammar, if it has none.
+    def compile(self, guide: Guide, max_seconds: float) -> Guide | str:
+        """Return what an engine is to be given for a guide, or why nothing is.
 
         Raises:
             _WorkerEndedError: the process has ended over it, or has not within the time.
         """
         self._connection.send(guide)
-        return self._receive(max_seconds)
+        outcome: Guide | str = self._receive(max_seconds)
+        return outcome
 
     def close(self) -> None:
         """End the process; it has nothing to save."""
@@ -158,13 +160,12 @@ class _Worker:
         self._process.wait()
         self._connection.close()
 
-    def _receive(self, max_seconds: float) -> str | None:
+    def _receive(self, max_seconds: float) -> Any:
         try:
             if not self._connection.poll(max_seconds):
                 raise _WorkerEndedError(f"takes more than {max_seconds:g} s to compile and try")
-            answer: str | None = self._connection.recv()
+            return self._connection.recv()
         except (EOFError, OSError) as error:
             status = self._process.wait()
             how = signal.Signals(-status).name if status < 0 else f"status {status}"
             raise _WorkerEndedError(f"takes too much memory to compile ({how})") from error
-        return answer

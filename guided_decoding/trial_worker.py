@@ -1,7 +1,7 @@
 """The process that compiles guides on trial: `trial_worker FILE_DESCRIPTOR TOKENIZER_DIR PARENT`.
 
-It answers each guide with the reason why it has no grammar, or with nothing. Whoever started it
-kills it where that takes too long; memory beyond the limit ends it or is the reason.
+It answers each guide with what an engine is to be given, or with the reason why nothing is. Whoever
+started it kills it where that takes too long; memory beyond the limit ends it or is the reason.
 """
 
 import ctypes
@@ -36,24 +36,25 @@ def main() -> None:
         except GuideError as error:
             connection.send(str(error))
             return
-        connection.send(None)
+        connection.send("")
         _limit_memory()
         while True:
             try:
                 guide: Guide = connection.recv()
             except EOFError:
                 return
-            connection.send(_problem(grammars, guide))
+            connection.send(_outcome(grammars, guide))
 
 
-def _problem(grammars: Grammars, guide: Guide) -> str | None:
+def _outcome(grammars: Grammars, guide: Guide) -> Guide | str:
     try:
-        follow(grammars, guide)
+        limited = grammars.with_little_whitespace(guide)
+        follow(grammars, limited)
     except GuideError as error:
         return str(error)
     except MemoryError:
         return f"takes more than {MAX_BYTES >> 20} MiB to compile; make it smaller"
-    return None
+    return limited
 
 
 def follow(grammars: Grammars, guide: Guide) -> None:

@@ -32,16 +32,21 @@ class Vocabulary:
             vocab_size: of the model; if None its config.json's, otherwise the tokenizer's.
 
         Raises:
-            GuideError: the checkpoint has no tokenizer.json, or names no end of a reply.
+            GuideError: the checkpoint has no tokenizer.json that can be read, or names no end of a
+                reply.
         """
         path = directory / "tokenizer.json"
         if not path.is_file():
             raise GuideError(f"guided decoding needs {path}, and there is none")
         text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        added = content.get("added_tokens") or []
-        ids = _ids_of(content["model"]["vocab"]) | {each["content"]: each["id"] for each in added}
-        special = {each["id"] for each in added if each["special"]}
+        try:
+            content = json.loads(text)
+            added = content.get("added_tokens") or []
+            ids = _ids_of(content["model"]["vocab"])
+            ids |= {each["content"]: each["id"] for each in added}
+            special = {each["id"] for each in added if each["special"]}
+        except (ValueError, KeyError) as error:
+            raise GuideError(f"{path}: no tokenizer of tokens by id: {error!r}") from error
         size = vocab_size or _config(directory).get("vocab_size") or max(ids.values()) + 1
         tokens = [""] * size
         for token, token_id in ids.items():

@@ -1,6 +1,4 @@
-"""What a reply must match: whether a request's values let it, and its schema in the form that the
-engines keep to.
-"""
+"""What a reply must match: checked by itself, and with the other values of the request."""
 
 from collections.abc import Collection
 
@@ -9,13 +7,20 @@ from guided_decoding.guide import Guide, GuideError
 from guided_decoding.json_schema import checked_schema
 from preprocessing.sampling import Values
 
+MAX_GUIDE_BYTES = 1 << 16
+
 
 def checked_guide(guide: Guide) -> Guide:
     """Return a guide whose every reply matches the given one.
 
     Raises:
-        InvalidRequestError: its schema asks for what no grammar here can; the text says where.
+        InvalidRequestError: it is too long, or its schema asks for what no grammar here can; the
+            text says where.
     """
+    if (size := len(guide.text.encode())) > MAX_GUIDE_BYTES:
+        raise InvalidRequestError(
+            f"guided_decoding_guide has {size} bytes; send {MAX_GUIDE_BYTES} or fewer"
+        )
     if guide.kind != "json_schema":
         return guide
     try:

@@ -8,7 +8,7 @@ from reference_engine.engine import ReferenceEngine
 
 
 def open_engine(parameters: Mapping[str, str], repository: Path) -> Engine:
-    """Load the checkpoint that `checkpoint_dir` names, relative to the model repository, as `tokenizer_dir`.
+    """Load the checkpoint that `checkpoint_dir` names, relative to the model repository.
 
     Raises:
         CheckpointError: it cannot be served.

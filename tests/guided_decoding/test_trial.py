@@ -23,8 +23,15 @@ def trials() -> Iterator[Trials]:
 
 def test_a_guide_that_compiles_is_remembered(trials: Trials) -> None:
     guide = Guide("regex", "[a-c]+")
-    trials.check([guide]).result()
+    assert trials.check([guide]).result() == [guide]
     assert trials.check([guide]).done()
+
+
+def test_json_becomes_a_grammar_without_endless_whitespace(trials: Trials) -> None:
+    guides = [Guide("json"), Guide("json_schema", r'{"enum": [{"a": "[ \n\t]*"}]}')]
+    for tried in trials.check(guides).result():
+        assert tried.kind == "ebnf_grammar"
+        assert r"[ \n\t]*" not in tried.text
 
 
 @pytest.mark.parametrize(

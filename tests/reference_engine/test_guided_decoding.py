@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from engine_step.interface import RequestRefusedError
-from guided_decoding.guide import read_guide
+from guided_decoding.guide import Guide, read_guide
 from guided_decoding.json_schema import checked_schema
+from guided_decoding.trial import Trials
 from reference_engine.engine import ReferenceEngine
 from support.engine_harness import Replies, ask, request
 
@@ -34,6 +35,13 @@ def engine() -> Iterator[ReferenceEngine]:
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return Tokenizer.from_file(str(CHECKPOINT / "tokenizer.json"))
+
+
+@pytest.fixture(scope="module")
+def trials() -> Iterator[Trials]:
+    started = Trials(CHECKPOINT)
+    yield started
+    started.close()
 
 
 def guided(kind: str, text: str | None = None, length: int = 300, **fields: Any) -> Any:
@@ -98,9 +106,9 @@ def matches(value: Any, schema: dict[str, Any]) -> bool:
         case "string":
             if not isinstance(value, str) or not re.search(schema.get("pattern", ""), value):
                 return False
-            return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 99)
+            return len(value) in range(schema.get("minLength", 0), schema.get("maxLength", 99) + 1)
         case "integer":
-            low = max(schema.get("minimum", -99), schema.get("exclusiveMinimum", -99) + 1)
+            low: int = max(schema.get("minimum", -99), schema.get("exclusiveMinimum", -99) + 1)
             return type(value) is int and bool(low <= value <= schema["maximum"])
         case "array":
             size = (
@@ -118,10 +126,14 @@ def matches(value: Any, schema: dict[str, Any]) -> bool:
 @given(schema=SCHEMAS, seed=st.integers(0, 2**32))
 @settings(max_examples=15)
 def test_a_reply_that_ends_by_itself_matches_its_schema(
-    engine: ReferenceEngine, tokenizer: Tokenizer, schema: dict[str, Any], seed: int
+    engine: ReferenceEngine,
+    tokenizer: Tokenizer,
+    trials: Trials,
+    schema: dict[str, Any],
+    seed: int,
 ) -> None:
-    one = guided("json_schema", checked_schema(json.dumps(schema)), seed=seed, top_k=50)
-    text = reply(engine, tokenizer, one)
+    [guide] = trials.check([Guide("json_schema", checked_schema(json.dumps(schema)))]).result()
+    text = reply(engine, tokenizer, guided(guide.kind, guide.text, seed=seed, top_k=50))
     if text is not None:
         assert matches(json.loads(text), schema), text
 

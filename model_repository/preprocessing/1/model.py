@@ -2,6 +2,8 @@
 
 import json
 import sys
+from concurrent.futures import CancelledError, Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from aeolus_contract.failures import (  # noqa: E402
     failure_text,
 )
 from aeolus_contract.request_parameters import UnknownParameters  # noqa: E402
-from guided_decoding.guide import GuideError  # noqa: E402
+from guided_decoding.guide import Guide, GuideError  # noqa: E402
 from guided_decoding.trial import TooManyTrialsError, Trials  # noqa: E402
 from preprocessing.preprocessor import Preprocessor  # noqa: E402
 from preprocessing.request import EngineInputs, PromptRequest  # noqa: E402
@@ -84,11 +86,11 @@ class TritonPythonModel:
             return self._respond(request, prepared, asked)
         trial = self._trials.check(guides)
         if trial.done():
-            return self._respond(request, trial.exception() or prepared, asked)
+            return self._respond(request, _with_guides(rows, trial), asked)
         sender = request.get_response_sender()
         trial.add_done_callback(
             lambda done: sender.send(
-                self._respond(request, done.exception() or prepared, asked),
+                self._respond(request, _with_guides(rows, done), asked),
                 pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL,
             )
         )
@@ -97,7 +99,7 @@ class TritonPythonModel:
     def _respond(
         self,
         request: Any,
-        prepared: list[EngineInputs | Exception] | BaseException,
+        prepared: list[EngineInputs | Exception] | Exception,
         asked: list[PromptRequest] | Exception,
     ) -> Any:
         try:
@@ -115,12 +117,26 @@ class TritonPythonModel:
         )
 
 
+def _with_guides(
+    rows: list[EngineInputs | Exception], trial: "Future[list[Guide]]"
+) -> list[EngineInputs | Exception] | Exception:
+    """Put in what came of the guides of those rows that have one; or return why nothing did."""
+    try:
+        tried = iter(trial.result())
+    except (GuideError, TooManyTrialsError, CancelledError) as error:
+        return error
+    return [
+        replace(each, guide=next(tried)) if isinstance(each, EngineInputs) and each.guide else each
+        for each in rows
+    ]
+
+
 def _outputs(
-    prepared: list[EngineInputs | Exception] | BaseException,
+    prepared: list[EngineInputs | Exception] | Exception,
     asked: list[PromptRequest] | Exception,
 ) -> dict[str, Tensor]:
     """Return the outputs of a request; raises why one of its prompts cannot be served."""
-    if isinstance(prepared, BaseException):
+    if isinstance(prepared, Exception):
         raise prepared
     if isinstance(asked, Exception):
         raise asked

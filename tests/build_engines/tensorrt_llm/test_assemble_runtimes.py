@@ -26,6 +26,8 @@ READ_BY_EXECUTOR = {
     "executor_worker_path",
     "gpu_device_ids",
     "gpt_model_path",
+    "guided_decoding_backend",
+    "xgrammar_tokenizer_info_path",
 }
 READ_BY_THE_STEP = {
     "runtime",
