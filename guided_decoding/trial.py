@@ -43,6 +43,7 @@ class Trials:
         self._max_seconds = max_seconds
         self._thread = ThreadPoolExecutor(1, "guides-on-trial")
         self._worker: _Worker | None = None
+        self._is_closed = False
         self._outcomes: OrderedDict[Guide, Guide | str] = OrderedDict()
         self._waiting = 0
         self._lock = Lock()
@@ -66,6 +67,7 @@ class Trials:
 
     def close(self) -> None:
         """End the process; whatever waits is cancelled."""
+        self._is_closed = True
         self._thread.shutdown(wait=False, cancel_futures=True)
         if self._worker is not None:
             self._worker.close()
@@ -83,6 +85,8 @@ class Trials:
     def _try(self, guide: Guide) -> Guide | str:
         if self._worker is None:
             self._worker = _Worker(self._tokenizer_dir)
+            if self._is_closed:
+                self._worker.close()
         try:
             return self._worker.compile(guide, self._max_seconds)
         except _WorkerEndedError as error:
