@@ -21,7 +21,7 @@ pytestmark = pytest.mark.server
 
 MODEL = "zephyr-7b-beta"
 QUESTION: Any = [{"role": "user", "content": "What is a zephyr?"}]
-LARGE = json.dumps({"properties": {f"p{number}": {} for number in range(1500)}})
+LARGE = json.dumps({"properties": {f"p{number}": {} for number in range(1000)}})
 """Takes seconds to compile for the demo's small vocabulary."""
 
 
