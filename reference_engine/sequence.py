@@ -1,6 +1,8 @@
 """One request's life in the engine."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 
 import torch
@@ -13,16 +15,34 @@ from engine_step.interface import (
     PromptLogProbs,
     TokenEvent,
 )
+from engine_step.top_tokens import PromptScores
 from reference_engine.guides import MakeFollower
 from reference_engine.model.blocks import BlockPool, SequenceBlocks
 from reference_engine.model.kv_cache import Row
-from reference_engine.request_times import RequestTimes
 from reference_engine.sampling import decoding
 from reference_engine.sampling.decoding import Decoding
-from reference_engine.sampling.top_tokens import PromptScores
 
 MAX_SCORED_TOKENS = 256
 """Tokens of a prompt in a step whose logits are all wanted: each has as many as the vocabulary."""
+
+
+@dataclass(slots=True)
+class RequestTimes:
+    """Nanoseconds of the monotonic clock at each stage of a request, 0 for one yet to come."""
+
+    arrival: int = field(default_factory=time.monotonic_ns)
+    first_scheduled: int = 0
+    first_token: int = 0
+    last_token: int = 0
+
+    def mark_scheduled(self) -> None:
+        """The request runs from now on."""
+        self.first_scheduled = time.monotonic_ns()
+
+    def mark_token(self) -> None:
+        """A token has been chosen."""
+        self.last_token = time.monotonic_ns()
+        self.first_token = self.first_token or self.last_token
 
 
 class SequenceStatus(Enum):

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 FIRST_STOP_PERIOD_SECONDS = 0.025
 STOP_SECONDS = 10.0
 READY_TIMEOUT_SECONDS = 5.0
+MAX_ROUND_SECONDS = 0.02
 MAX_MESSAGE_BYTES = 2**31 - 1
 CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -61,14 +62,20 @@ class TritonClient:
     Every method raises a `client.errors.ServiceError` when it cannot do what it says.
     """
 
-    def __init__(self, address: str, model: str = "ensemble"):
+    def __init__(
+        self, address: str, model: str = "ensemble", *, round_seconds_a_stream: float = 0.0
+    ):
         """Connect on first use.
 
         Args:
             address: `host:port` of Triton's gRPC service.
             model: name of the ensemble.
+            round_seconds_a_stream: a stream's chunks are at least this long apart for each stream
+                that runs, and what comes meanwhile is joined; but never longer than
+                `MAX_ROUND_SECONDS`, and neither the first nor the last waits.
         """
         self._model = model
+        self._round_seconds_a_stream = round_seconds_a_stream
         self._triton = triton.InferenceServerClient(address, channel_args=CHANNEL_OPTIONS)
         self._deployment: asyncio.Task[Deployment] | None = None
         self._stops: set[asyncio.Task[None]] = set()
@@ -95,7 +102,7 @@ class TritonClient:
         deployment = await self._deployment_of_model()
         if self._end is not None:
             raise self._end
-        responses = ResponseBuffer(self._infer(request, headers))
+        responses = ResponseBuffer(self._infer(request, headers), self._round_seconds)
         self._streams.add(responses)
         timer = (
             None
@@ -156,6 +163,9 @@ class TritonClient:
         """Wait for stops under way, then disconnect."""
         await asyncio.gather(*self._stops)
         await self._triton.close()
+
+    def _round_seconds(self) -> float:
+        return min(MAX_ROUND_SECONDS, len(self._streams) * self._round_seconds_a_stream)
 
     def _infer(self, request: GenerationRequest, headers: dict[str, str] | None) -> Any:
         # tritonclient's iterator has no type.

@@ -11,7 +11,7 @@ from typing import Any
 from aeolus_contract.interpreter import environment, interpreter
 from engine_step.interface import RankLostError
 from reference_engine.model.checkpoint import CheckpointError
-from reference_engine.ranks.orders import Call, Start
+from reference_engine.ranks.rank import Call, Start
 
 MODULE = "reference_engine.ranks.worker"
 EXIT_SECONDS = 2

@@ -13,11 +13,11 @@ from engine_step.interface import (
     RequestRefusedError,
     TopTokens,
 )
+from engine_step.top_tokens import top_tokens
 from guided_decoding.grammar import Follower
 from guided_decoding.guide import GuideError
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
-from reference_engine.sampling.top_tokens import top_tokens
 from reference_engine.sampling.truncation import keep_min_p, keep_top_k, keep_top_p
 
 

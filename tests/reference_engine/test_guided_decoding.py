@@ -15,6 +15,7 @@ from engine_step.interface import RequestRefusedError
 from guided_decoding.guide import Guide, read_guide
 from guided_decoding.json_schema import checked_schema
 from guided_decoding.trial import Trials
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from support.engine_harness import Replies, ask, request
 
@@ -25,9 +26,10 @@ PROMPT = [5, 6, 7, 8]
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[ReferenceEngine]:
-    served = ReferenceEngine(
+    config = EngineConfig.resolve(
         CHECKPOINT, max_batch_size=4, max_seq_len=512, max_beam_width=2, dtype="float32"
     )
+    served = ReferenceEngine(config)
     yield served
     served.shutdown()
 

@@ -108,7 +108,10 @@ def demo_repository(directory: Path, **limits: int) -> ModelRepository:
 
 @contextmanager
 def rehearsed_triton(directory: Path, **limits: int) -> Iterator[TritonServer]:
-    """Run a tritonserver that serves the demo with the executor on the stand-in."""
-    repository = demo_repository(directory, **limits)
+    """Run a tritonserver that serves the demo with the executor on the stand-in.
+
+    Its engine is built with the logits of prompts, unless `limits` say otherwise.
+    """
+    repository = demo_repository(directory, **{"gather_context_logits": True, **limits})
     with running_triton(repository.path, directory / "run") as server:
         yield server

@@ -128,6 +128,7 @@ def test_exactly_one_token_follows_a_prompt_that_is_scored() -> None:
     for limit in (0, 1):
         plan = completion(echo=True, logprobs=1, max_tokens=limit)
         assert (plan.requests[0].max_tokens, plan.requests[0].end_ids) == (1, [])
+        assert plan.requests[0].top_logprobs == (limit or None)  # nothing is shown of no reply
         assert plan.is_without_reply == (limit == 0)
 
 
