@@ -71,8 +71,8 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
 		$(if $(TP),--tp '$(TP)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') --dtype $(DTYPE)
 
-check: lint ## Run the linters and every test that needs no server
-	@$(BIN)/python -m pytest -q -n 2 -m "not server"
+check: lint ## Run the linters and every test that needs neither a server nor minutes
+	@$(BIN)/python -m pytest -q -n 2 -m "not server and not slow"
 
 test: lint $(CHARTING) ## Run the linters and every test, those on a real tritonserver included
 	@$(BIN)/python -m pytest -n 2 --dist loadfile

@@ -13,6 +13,8 @@ from launcher.ports import free_ports
 from support.environments import Environment
 from support.processes import left_after
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 300
 STREAMING = """
 import json, sys
