@@ -14,7 +14,7 @@ TOKENIZER ?=
 # For plan and build: --gpu, --tp, --quantization, --dtype, --context.
 ENGINE_OPTIONS ?=
 
-# Where there is no GPU: the address of an index of PyTorch's CPU wheels, which saves 3 GB of CUDA.
+# Where there is no GPU: the address of an index of PyTorch's CPU wheels, which saves 4 GB of CUDA.
 TORCH_INDEX ?=
 
 ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
@@ -23,11 +23,14 @@ VENV ?= /opt/venv-tritonserver
 CONSTRAINTS = $(INSTALLED).txt
 PREPARE = $(BIN)/python docker/constraints.py constraints.txt > $(CONSTRAINTS)
 EXTRAS = server,models,build,chat,format
+FINISH = true
 else
 VENV ?= .venv
 CONSTRAINTS = constraints.txt
 PREPARE = $(PYTHON) -m venv $(VENV)
 EXTRAS = server,models,build,embedded,chat,format
+# By itself: what it names besides is for GPUs.
+FINISH = $(PIP_INSTALL) --no-deps xgrammar
 endif
 BIN = $(VENV)/bin
 PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
@@ -53,6 +56,7 @@ $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 		|| { echo "$(PYTHON) is not Python 3.11 to 3.13; choose one with PYTHON=..." >&2; exit 1; }
 	@$(PREPARE)
 	@$(PIP_INSTALL) --editable 'client[cli]' --editable '.[$(EXTRAS)]'
+	@$(FINISH)
 	@touch $@
 
 $(DEVELOPING): $(INSTALLED)
@@ -88,7 +92,7 @@ lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as
 # An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
 $(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(DEVELOPING)
 	@$(BIN)/python -m venv $(LM_EVAL)
-	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+	@$(BIN)/python -c 'import sys; print(*(each for each in sys.path if "-packages" in each), sep="\n")' \
 		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
 	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
 	@touch $@

@@ -51,6 +51,7 @@ def open_engine(parameters: Parameters, repository: Path) -> Engine:
         executor,
         Limits(config.pretrained_config.vocab_size, limits.max_seq_len, max_beam_width),
         int(parameters.get("max_num_sequences") or limits.max_batch_size),
+        gathers_context_logits=limits.gather_context_logits,
     )
 
 

@@ -22,12 +22,13 @@ EXTRAS_OF_ROOMS = {
     "launcher": {"server"},
     "preprocessing": {"models"},
     "postprocessing": set(),
-    "engine_step": set(),
+    "engine_step": {"models"},
+    "guided_decoding": set(),
     "reference_engine": {"models"},
     "executor_engine": {"models"},
 }
 IN_TRITON_OR_NVIDIAS = {"accelerate", "modelopt", "tensorrt_llm", "triton_python_backend_utils"}
-OURS = {"aeolus_client", "aeolus_contract", "guided_decoding", *EXTRAS_OF_ROOMS}
+OURS = {"aeolus_client", "aeolus_contract", *EXTRAS_OF_ROOMS}
 
 
 def imported(room: str) -> Iterator[tuple[str, Path]]:
