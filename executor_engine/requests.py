@@ -8,6 +8,7 @@ import numpy as np
 from aeolus_contract.parameters import engine_parameters
 from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from engine_step.interface import EngineRequest, RequestRefusedError, SamplingConfig
+from guided_decoding.guide import Guide
 
 NOT_OF_SAMPLING = ("seed", "prompt_logprobs", "top_logprobs")
 """What is not an argument like the others: drawn where absent, or no value of the executor's."""
@@ -51,6 +52,8 @@ def executor_request(bindings: Any, request: EngineRequest, client_id: int, voca
         optional["bad_words"] = request.bad_words
     if request.embedding_bias is not None:
         optional["embedding_bias"] = _bias(request.embedding_bias, vocab_size)
+    if request.guide is not None:
+        optional["guided_decoding_params"] = _guided_decoding_params(bindings, request.guide)
     if request.priority != DEFAULT_PRIORITY:
         optional["priority"] = request.priority
     scores_prompt = request.sampling.prompt_logprobs >= 0
@@ -122,6 +125,11 @@ def sampling_config(bindings: Any, sampling: SamplingConfig) -> Any:
     }
     seed = secrets.randbits(64) if sampling.seed is None else sampling.seed
     return bindings.SamplingConfig(**arguments, seed=seed)
+
+
+def _guided_decoding_params(bindings: Any, guide: Guide) -> Any:
+    kind = getattr(bindings.GuidedDecodingParams.GuideType, guide.kind.upper())
+    return bindings.GuidedDecodingParams(guide_type=kind, guide=guide.text or None)
 
 
 def _bias(bias: np.ndarray[tuple[int], np.dtype[np.float32]], vocab_size: int) -> Any:

@@ -21,6 +21,8 @@ class EngineConfig:
     """
 
     checkpoint_dir: Path
+    tokenizer_dir: Path
+    """Where tokenizer.json is, which guided requests need."""
     shape: ModelShape
     dtype: str
     device: torch.device
@@ -49,6 +51,7 @@ class EngineConfig:
         max_queue_size: int = 0,
         dtype: str = AUTO,
         tensor_parallel_size: int = 1,
+        tokenizer_dir: Path | None = None,
     ) -> Self:
         """Read a checkpoint's config.json and resolve every limit.
 
@@ -66,6 +69,7 @@ class EngineConfig:
             dtype: of weights and cache; "auto" is bfloat16 where that pays. Only float32 gives
                 output that does not depend on what else is in the batch.
             tensor_parallel_size: processes that share the model, this one the first of them.
+            tokenizer_dir: if None `checkpoint_dir`.
 
         Raises:
             CheckpointError: config.json cannot be read, or describes a model that is not served.
@@ -96,6 +100,7 @@ class EngineConfig:
         device = CPU if is_shared else best_device()
         return cls(
             checkpoint_dir=Path(checkpoint_dir),
+            tokenizer_dir=Path(tokenizer_dir or checkpoint_dir),
             shape=shape,
             dtype=resolve_dtype(dtype, shape, device),
             device=device,

@@ -18,6 +18,7 @@ from engine_step.interface import (
 )
 from engine_step.validation import Limits, validate
 from reference_engine.config import EngineConfig
+from reference_engine.guides import Guides, MakeFollower
 from reference_engine.model.blocks import BlockPool
 from reference_engine.model.checkpoint import load_model
 from reference_engine.model.decoder import Decoder
@@ -44,6 +45,7 @@ class ReferenceEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
+        self._guides = Guides(config.tokenizer_dir, config.shape.vocab_size)
         self._limits = Limits(config.shape.vocab_size, config.max_seq_len, config.max_beam_width)
         pool = BlockPool(config.num_blocks, config.block_size)
         self._scheduler = Scheduler(config.max_batch_size, config.max_queue_size, pool)
@@ -61,7 +63,15 @@ class ReferenceEngine:
     def submit(self, request: EngineRequest, on_event: Callable[[TokenEvent], None]) -> None:
         """Queue `request`; see `interface.Engine.submit`."""
         validate(request, self._limits)
-        self._scheduler.add(Sequence(request, on_event, self.config.max_seq_len))
+        follower = self._compiled(request)
+        self._scheduler.add(Sequence(request, on_event, self.config.max_seq_len, follower))
+        if follower:
+            follower.add_done_callback(lambda _: self._scheduler.wake())
+
+    def _compiled(self, request: EngineRequest) -> MakeFollower | None:
+        if request.guide is None:
+            return None
+        return self._guides.compile(request.guide, request.end_id, request.stop_words)
 
     def cancel(self, request_id: str) -> None:
         """End the request at the next step; see `interface.Engine.cancel`."""
@@ -78,6 +88,7 @@ class ReferenceEngine:
     def shutdown(self) -> None:
         """End every request with an error event and stop the thread; see `interface.Engine`."""
         self._scheduler.close(EngineStoppedError("the engine was shut down"))
+        self._guides.close()
         if threading.current_thread() is not self._thread:  # called from an on_event
             self._thread.join()
 
@@ -89,11 +100,14 @@ class ReferenceEngine:
                 yield runner
             return
         use_threads_for(config.shape)
-        model = load_model(config.checkpoint_dir, config.dtype, config.device)
-        cache = KVCache(
-            config.shape, config.num_blocks, config.block_size, model.dtype, config.device
+        # The model has no name here: it would keep the mapped file in memory.
+        decoder = Decoder(
+            load_model(config.checkpoint_dir, config.dtype, config.device), config.max_seq_len
         )
-        yield ModelRunner(Decoder(model, config.max_seq_len), cache)
+        cache = KVCache(
+            config.shape, config.num_blocks, config.block_size, decoder.dtype, config.device
+        )
+        yield ModelRunner(decoder, cache)
 
     def _run(self, loaded: Future[None]) -> None:
         """Do all the work that touches torch: the body of the engine's thread.

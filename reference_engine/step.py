@@ -24,5 +24,8 @@ def open_engine(parameters: Mapping[str, str], repository: Path) -> Engine:
         max_queue_size=int(parameters["max_queue_size"]),
         dtype=parameters["dtype"],
         tensor_parallel_size=int(parameters["tensor_parallel_size"]),
+        tokenizer_dir=repository / tokenizer
+        if (tokenizer := parameters["tokenizer_dir"])
+        else None,
     )
     return ReferenceEngine(config)

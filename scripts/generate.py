@@ -15,10 +15,12 @@ PYTHON_TYPES = {"FP32": "float", "INT32": "int", "UINT64": "int"}
 FIELD_TYPES = {
     "boolean": "bool",
     "early_stopping": 'bool | Literal["never"]',
+    "guided_decoding": "GuidedDecoding",
     "integer": "int",
     "logit_bias": "dict[str, float]",
     "mask": "list[int]",
     "number": "float",
+    "response_format": "ResponseFormat",
     "sequence_bias": "list[tuple[list[int], float]]",
     "string": "str",
     "strings": "list[str]",
@@ -103,6 +105,8 @@ def parameter_fields() -> str:
 from typing import Literal
 
 from pydantic import BaseModel
+
+from shim.parameters.guides import GuidedDecoding, ResponseFormat
 
 
 class ParameterFields(BaseModel):

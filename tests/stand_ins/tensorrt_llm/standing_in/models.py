@@ -16,6 +16,7 @@ from engine_step.interface import (
     SamplingConfig,
     TokenEvent,
 )
+from guided_decoding.guide import Guide, read_guide
 from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 
@@ -132,7 +133,12 @@ def engine_request(request: Any, name: str, sequence: int) -> EngineRequest:
         return_log_probs=asked["output_config"].return_log_probs is True,
         streaming=asked["streaming"],
         exclude_input_in_output=True,
+        guide=_guide(asked["guided_decoding_params"]),
     )
+
+
+def _guide(params: Any) -> Guide | None:
+    return None if params is None else read_guide(params.guide_type.name.lower(), params.guide)
 
 
 def _or(value: Any, default: Any) -> Any:
