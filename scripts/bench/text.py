@@ -23,7 +23,7 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from launcher.processes import family
-from scripts.bench.service import Service, running_service, running_triton
+from scripts.bench.service import running_shim, running_triton
 from scripts.bench.traffic.predict import open_session, predict_stream
 from scripts.bench.traffic.triton_call import Array, infer_inputs
 from support.null_repository import null_repository, stateless_repository
@@ -150,15 +150,15 @@ def measure(address: str, requests: list[bytes], tokens: int) -> str:
     return row_of(tokens * len(requests), seconds, sum(map(len, responses)), before, after)
 
 
-def measure_shim(service: Service, streams: int, tokens: int) -> str:
+def measure_shim(shim: int, url: str, streams: int, tokens: int) -> str:
     """Run so many streams through the shim; return a row of the table."""
     bodies = [
         {"prompt": PROMPT, "stream": True, "max_new_tokens": tokens, "seed": seed}
         for seed in range(streams)
     ]
-    before = usage(service.pid)
-    seconds, chunks = asyncio.run(predict(service.url, bodies))
-    return row_of(tokens * streams, seconds, chunks, before, usage(service.pid))
+    before = usage(shim)
+    seconds, chunks = asyncio.run(predict(url, bodies))
+    return row_of(tokens * streams, seconds, chunks, before, usage(shim))
 
 
 PROCESSES = ("tritonserver", "preprocessing", "tensorrt_llm", "postprocessing", "shim", "client")
@@ -185,15 +185,18 @@ def tokens_of_each(tokens: int, streams: int) -> int:
 
 
 def bench_shim(directory: Path, streams: list[int], tokens: int) -> None:
-    """Serve the executor's repository as `aeolus serve` does; print its rows."""
+    """Put a shim before the executor; print its rows."""
     repository = paced_repository(directory / SHIM_ROW, PACE)
-    options = ("--model", MODEL, "--repository", str(repository.path))
-    # As many requests at once as streams: none waits at the door.
-    limits = {"max_running": str(max(streams)), "max_waiting": str(max(streams))}
-    with running_service(directory / "shim.log", *options, **limits) as service:
-        measure_shim(service, 4, 100)  # warm up
+    with (
+        running_triton(repository.path, directory / f"{SHIM_ROW}-run") as server,
+        running_shim(server.grpc_address, MODEL, max(streams), directory / "shim.log") as (
+            pid,
+            url,
+        ),
+    ):
+        measure_shim(pid, url, 4, 100)  # warm up
         for each in streams:
-            measured = measure_shim(service, each, tokens_of_each(tokens, each))
+            measured = measure_shim(pid, url, each, tokens_of_each(tokens, each))
             print(f"{SHIM_ROW:<18}{each:>8}{measured}", flush=True)
 
 

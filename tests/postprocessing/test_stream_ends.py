@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -31,6 +31,7 @@ from support.triton_calls import Array, Call, infer, infer_inputs, stream
 pytestmark = pytest.mark.server
 
 SECONDS = 60.0
+LONG_REPLY = 600
 REPLY = 64
 """More tokens than the answer to the question has."""
 
@@ -210,8 +211,8 @@ class TestACallThatIsCancelled:
         for tensor in infer_inputs(
             {
                 "messages": np.array([[json.dumps(QUESTION).encode()]], np.object_),
-                "max_tokens": np.array([[REPLY]], np.int32),
-                "min_tokens": np.array([[REPLY]], np.int32),
+                "max_tokens": np.array([[LONG_REPLY]], np.int32),
+                "min_tokens": np.array([[LONG_REPLY]], np.int32),
                 "stream": np.array([[True]]),
             }
         ):
@@ -223,13 +224,19 @@ class TestACallThatIsCancelled:
                 request_serializer=service_pb2.ModelInferRequest.SerializeToString,
             )(iter([request]))
             next(call)
+            wait_until(lambda: active_requests(server) == 1)
             call.cancel()
-        answered, deadline = decoded(server), time.monotonic() + SECONDS
-        while active_requests(server):
-            assert time.monotonic() < deadline, "the engine still runs"
-            time.sleep(0.05)
+        answered = decoded(server)
+        wait_until(lambda: active_requests(server) == 0)
         assert metric(server.metrics_url, "aeolus_postprocessing_streams") == 1
-        assert decoded(server) - answered <= 1  # what was under way
+        assert decoded(server) - answered <= 2  # what was under way
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def decoded(server: TritonServer) -> float:
