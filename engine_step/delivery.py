@@ -39,6 +39,8 @@ however many streams there are; a response costs all processes together some 400
 PAUSE_FACTOR = 2
 """Between two rounds there is at least so many times what sending the first took: with hundreds of
 streams responses become fewer and longer, instead of taking all of the machine."""
+LONGEST_PAUSE = 0.1
+"""More than that in seconds would be seen."""
 
 ToResponse = Callable[[TokenEvent], Any]
 """Makes the `pb_utils.InferenceResponse` of an event, or nothing where the flag is all."""
@@ -128,7 +130,8 @@ class Delivery:
     def _seconds_to_next_round(self, sending_seconds: float) -> float:
         """Return the length of a round; one that took long to send is followed by a longer one."""
         few = len(self._begun) * self._round_seconds_a_stream
-        return max(min(self._round_seconds, few), PAUSE_FACTOR * sending_seconds)
+        pause = min(LONGEST_PAUSE, PAUSE_FACTOR * sending_seconds)
+        return max(min(self._round_seconds, few), pause)
 
     def _wait_for_round(self, next_round: float, next_check: float) -> list[_Outgoing]:
         """Return what is to be sent, nothing if it is time to check before there is something."""

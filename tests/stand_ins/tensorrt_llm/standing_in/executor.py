@@ -69,11 +69,16 @@ class Executor:
     """See the module."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> "Executor":
-        """Take the paced one for an engine that names a pace."""
-        from tensorrt_llm.standing_in import paced
+        """Take the paced one for an engine that names a pace, or the one of orchestrator mode."""
+        from tensorrt_llm.standing_in import orchestrator, paced
 
         engine = kwargs.get("model_path", args[0] if args else "")
-        return object.__new__(paced.PacedExecutor if paced.is_paced(Path(engine)) else cls)
+        if paced.is_paced(Path(engine)):
+            return object.__new__(paced.PacedExecutor)
+        parallel = getattr(kwargs.get("executor_config"), "parallel_config", None)
+        if parallel and parallel.communication_mode is BOUND["CommunicationMode"].ORCHESTRATOR:
+            return object.__new__(orchestrator.OrchestratedExecutor)
+        return object.__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         entry = TABLE["classes"]["Executor"]
@@ -89,9 +94,9 @@ class Executor:
         self._vocab_size = built["pretrained_config"]["vocab_size"]
         self._check_limits()
         self._max_active = config["max_batch_size"] or self._limits["max_batch_size"]
-        mapping = built["pretrained_config"]["mapping"]
-        orchestrated = self._is_orchestrated(mapping["world_size"])
-        self._ranks = Ranks(1 if orchestrated else mapping["world_size"])
+        self._world_size = built["pretrained_config"]["mapping"]["world_size"]
+        orchestrated = self._is_orchestrated(self._world_size)
+        self._ranks = Ranks(1 if orchestrated else self._world_size)
         self._is_leader = self._ranks.rank == 0
         lock = threading.RLock()
         self._changed, self._ready = threading.Condition(lock), threading.Condition(lock)
