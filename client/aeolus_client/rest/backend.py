@@ -15,9 +15,9 @@ from aeolus_client.errors import (
     ServerUnavailableError,
 )
 from aeolus_client.generation import Completion, FinishReason, TextChunk
-from aeolus_client.rest.connection import RestConnection
-from aeolus_client.rest.errors import error_from_event
-from aeolus_client.rest.events import read_events
+from aeolus_client.http.connection import CONNECT_SECONDS, HttpConnection
+from aeolus_client.http.events import read_events
+from aeolus_client.rest.errors import error_from_event, error_from_response
 
 ZephyrRoute = Literal["raw", "python", "system-message", "code-doc", "structured-code-doc"]
 CHAT_ROUTE = "/v1/chat/completions"
@@ -42,10 +42,15 @@ class Prediction:
 class RestBackend:
     """OpenAI's routes for text and conversations, the predict and Zephyr routes as they are."""
 
-    def __init__(self, address: str, api_key: str | None = None, connect_timeout: float = 5.0):
-        """Connect on first use; see `RestConnection`."""
+    def __init__(
+        self,
+        address: str,
+        api_key: str | None = None,
+        connect_timeout: float = CONNECT_SECONDS,
+    ):
+        """Connect on first use; see `HttpConnection`."""
         self.address = address
-        self._connection = RestConnection(address, api_key, connect_timeout)
+        self._connection = HttpConnection(address, error_from_response, api_key, connect_timeout)
         self._first_model: str | None = None
 
     async def complete(self, request: TextRequest) -> Completion:

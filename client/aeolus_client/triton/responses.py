@@ -2,14 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from typing import Any
-
-import grpc
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 from aeolus_client.errors import GenerationFailedError, ServiceError
-from aeolus_client.status import error_from_status, error_from_text
-from aeolus_client.tensors import EnsembleResponse, read_response
+from aeolus_client.triton.tensors import EnsembleResponse
 
 MAX_BUFFERED = 64
 
@@ -17,13 +14,13 @@ MAX_BUFFERED = 64
 class ResponseBuffer:
     """An iterator that can be left at any time without cancelling the call behind it.
 
-    grpc.aio cancels a call when the task that reads it is cancelled; so another task reads. For a
-    consumer slower than the engine it holds `MAX_BUFFERED` responses and joins what comes beyond
-    them, so that it never holds much more than the text of one reply.
+    A call ends with the task that reads it; so another task reads. For a consumer slower than the
+    engine it holds `MAX_BUFFERED` responses and joins what comes beyond them, so that it never
+    holds much more than the text of one reply.
     """
 
-    def __init__(self, call: Any):
-        """Start to read `call`, an iterator of (result, error) with a `cancel` method."""
+    def __init__(self, call: AsyncGenerator[EnsembleResponse | ServiceError, None]):
+        """Start to read `call`."""
         self._call = call
         self._buffer: deque[EnsembleResponse] = deque()
         self._arrival = asyncio.Event()
@@ -42,7 +39,7 @@ class ResponseBuffer:
 
     def abandon(self) -> None:
         """Cancel the call."""
-        self._call.cancel()
+        self._reader.cancel()
 
     def fail(self, error: ServiceError) -> None:
         """Raise `error` where the responses are iterated, whatever the server sends."""
@@ -69,16 +66,14 @@ class ResponseBuffer:
 
     async def _read(self) -> None:
         try:
-            async for result, error in self._call:
-                if error is None:
-                    self._put(read_response(result))
-                else:
-                    self.fail(error_from_text(error.message()))
-        except grpc.aio.AioRpcError as error:
-            self.fail(error_from_status(error.code(), error.details()))
-        except asyncio.CancelledError:
-            self._call.cancel()
-            raise
+            async with aclosing(self._call) as responses:
+                async for response in responses:
+                    if isinstance(response, ServiceError):
+                        self.fail(response)
+                    else:
+                        self._put(response)
+        except ServiceError as error:
+            self.fail(error)
         except Exception as error:
             self.fail(
                 GenerationFailedError(f"a response of the ensemble cannot be read: {error!r}")
