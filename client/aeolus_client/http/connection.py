@@ -110,14 +110,17 @@ def check_address(address: str) -> str:
     """Return an address as it is.
 
     Raises:
-        ValueError: it is no address, or has no host.
+        ValueError: it is no address, or has no host, or no port that there is.
     """
     try:
-        if httpx.URL(address).host:
-            return address
+        url = httpx.URL(address)
     except httpx.InvalidURL as error:
         raise ValueError(f"{address}: {error}") from error
-    raise ValueError(f"{address}: there is no host in it; give http://host:port")
+    if not url.host:
+        raise ValueError(f"{address}: there is no host in it; give http://host:port")
+    if not 0 < (url.port or 80) < 65536:
+        raise ValueError(f"{address}: a port is a number from 1 to 65535")
+    return address
 
 
 def _authorization(api_key: str) -> str:

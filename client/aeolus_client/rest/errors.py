@@ -46,7 +46,7 @@ def error_from_response(response: httpx.Response, body: str) -> ServiceError:
 
 def error_from_event(data: str) -> ServiceError:
     """Return the error that ends a stream of events."""
-    content = json.loads(data)["error"]
+    content = json.loads(data).get("error")
     kind = content.get("type", "") if isinstance(content, dict) else ""
     return BY_TYPE.get(kind, GenerationFailedError)(_text(data))
 

@@ -30,8 +30,8 @@ async def read_deployment(transport: Transport, model: str) -> Deployment:
         ServiceError: they cannot be read.
     """
     ensemble = await transport.config(model)
-    scheduling = ensemble.get("ensemble_scheduling", {}).get("step", [])
-    names = dict.fromkeys(each["model_name"] for each in scheduling)
+    scheduled = ensemble.get("ensemble_scheduling", {}).get("step", [])
+    names = dict.fromkeys(each["model_name"] for each in scheduled)
     steps = {name: await transport.config(name) for name in names}
     preprocessing = _step_with_limits(steps)
     return Deployment(

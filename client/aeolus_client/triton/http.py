@@ -93,15 +93,18 @@ class HttpTransport:
         try:
             async with asyncio.timeout(READY_TIMEOUT_SECONDS):
                 reply = await self._connection.request("GET", _path(model, "config"))
-            config: Mapping[str, Any] = reply.json()
         except TimeoutError as error:
             raise ServerUnavailableError(
                 f"{self._connection.address} did not answer in {READY_TIMEOUT_SECONDS:g} s"
             ) from error
-        except ValueError as error:
+        try:
+            config = reply.json()
+        except ValueError:
+            config = None
+        if not isinstance(config, dict):
             raise InvalidRequestError(
-                f"{self._connection.address} is not Triton's HTTP service: it answers with no JSON"
-            ) from error
+                f"{reply.url} is not Triton's HTTP service: it answers with no JSON object"
+            )
         return config
 
     async def is_ready(self, model: str) -> bool:

@@ -37,6 +37,7 @@ KINDS: Mapping[str, tuple[type, str]] = {
     "UINT64": (Integral, "an integer"),
 }
 """What a value of a tensor must be in Python, and how an error says it."""
+INTEGERS = {"INT32": np.iinfo(np.int32), "UINT64": np.iinfo(np.uint64)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,16 +177,14 @@ def _checked(name: str, dtype: Dtype, value: Any) -> Any:
     kind, description = KINDS[dtype]
     if not isinstance(value, kind) or (isinstance(value, bool) and dtype != "BOOL"):
         raise InvalidRequestError(f"{name} is {value!r}; it must be {description}")
-    if kind is Integral:
-        limits = np.iinfo(NUMPY_TYPES[dtype])
-        if not limits.min <= value <= limits.max:
-            raise InvalidRequestError(f"{name} is {value}; it must fit in {dtype}")
-    if kind is str:
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:
-            raise InvalidRequestError(f"{name}: {error}") from error
-    return value
+    if dtype in INTEGERS and not INTEGERS[dtype].min <= value <= INTEGERS[dtype].max:
+        raise InvalidRequestError(f"{name} is {value}; it must fit in {dtype}")
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(f"{name}: {error}") from error
 
 
 def _priority(value: object) -> float | None:
