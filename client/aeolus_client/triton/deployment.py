@@ -33,9 +33,10 @@ async def read_deployment(transport: Transport, model: str) -> Deployment:
     scheduled = ensemble.get("ensemble_scheduling", {}).get("step", [])
     names = dict.fromkeys(each["model_name"] for each in scheduled)
     steps = {name: await transport.config(name) for name in names}
+    engine_model = _parameter(ensemble, "engine_step") or _step_with_stop(steps)
     preprocessing = _step_with_limits(steps)
     return Deployment(
-        engine_model=_parameter(ensemble, "engine_step") or _step_with_stop(steps),
+        engine_model=engine_model,
         engine=_parameter(preprocessing, "engine"),
         max_seq_len=int(_parameter(preprocessing, "max_seq_len") or sys.maxsize),
     )
