@@ -45,16 +45,20 @@ class ExecutorEngine:
         executor: its `Executor`, of a process that may enqueue requests.
         limits: the engine's.
         max_requests: how many run at once.
+        ranks: how many processes share the model.
     """
 
-    def __init__(self, bindings: Any, executor: Any, limits: Limits, max_requests: int) -> None:
+    def __init__(
+        self, bindings: Any, executor: Any, limits: Limits, max_requests: int, ranks: int = 1
+    ) -> None:
         self._bindings, self._executor, self._limits = bindings, executor, limits
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         # By client id, until the executor's last response; and by request id, until the caller's.
         self._live: dict[int, LiveRequest] = {}
         self._by_request_id: dict[str, LiveRequest] = {}
-        self._statistics = no_statistics(max_requests)
+        self._ranks = ranks
+        self._statistics = no_statistics(max_requests, ranks)
         self._closed_by: EngineStoppedError | None = None
         self._has_died = False
         self._failed_steps = 0
@@ -80,7 +84,7 @@ class ExecutorEngine:
         """Return those of the newest step."""
         with self._lock:
             if self._closed_by is None and (latest := self._executor.get_latest_iteration_stats()):
-                self._statistics = engine_statistics(latest[-1])
+                self._statistics = engine_statistics(latest[-1], self._ranks)
             return self._statistics
 
     def is_alive(self) -> bool:

@@ -48,6 +48,7 @@ def open_engine(parameters: Parameters, repository: Path) -> Engine:
         executor,
         Limits(config["pretrained_config"]["vocab_size"], limits["max_seq_len"], max_beam_width),
         int(parameters.get("max_num_sequences") or limits["max_batch_size"]),
+        config["pretrained_config"].get("mapping", {}).get("world_size", 1),
     )
 
 
@@ -94,7 +95,7 @@ class EndedRank:
 
     def statistics(self) -> EngineStatistics:
         """Return zeros."""
-        return no_statistics(0)
+        return no_statistics(0, ranks=0)
 
     def is_alive(self) -> bool:
         """It has ended as it should."""

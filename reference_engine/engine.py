@@ -117,6 +117,8 @@ class ReferenceEngine:
             cache = KVCache(shape, pool.num_blocks, pool.block_size, model.dtype, device)
             yield ModelRunner(Decoder(model, max_seq_len), cache)
 
+        self._ranks = tensor_parallel_size
+        self._is_loaded = False
         self._has_failed = False
         loaded: Future[None] = Future()
         self._thread = threading.Thread(
@@ -144,7 +146,11 @@ class ReferenceEngine:
 
     def statistics(self) -> EngineStatistics:
         """Return the current counts."""
-        return replace(self._scheduler.statistics(), gpu_bytes=torch.cuda.memory_allocated())
+        return replace(
+            self._scheduler.statistics(),
+            gpu_bytes=torch.cuda.memory_allocated(),
+            ranks=self._ranks if self._is_loaded else 0,
+        )
 
     def is_alive(self) -> bool:
         """Say whether its thread serves requests, or may do so again."""
@@ -168,9 +174,11 @@ class ReferenceEngine:
             with torch.inference_mode():
                 while self._scheduler.closed_by is None:
                     with open_runner() as runner:
+                        self._is_loaded = True
                         if not loaded.done():
                             loaded.set_result(None)
                         self._serve(StepLoop(self._scheduler, runner))
+                        self._is_loaded = False
                     self._scheduler.resume()
         except BaseException as error:
             if not loaded.done():

@@ -85,6 +85,11 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def print_line(value: Any) -> None:
+    """Print one of many results for programs, on a line of its own."""
+    write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
 def exit_code(error: ServiceError) -> int:
     """Return what a program that runs the command can tell errors apart by."""
     match error:
