@@ -37,7 +37,7 @@ KINDS: Mapping[str, tuple[type, str]] = {
     "UINT64": (Integral, "an integer"),
 }
 """What a value of a tensor must be in Python, and how an error says it."""
-INTEGERS = {"INT32": np.iinfo(np.int32), "UINT64": np.iinfo(np.uint64)}
+INTEGERS: Mapping[str, Any] = {"INT32": np.iinfo(np.int32), "UINT64": np.iinfo(np.uint64)}
 
 
 @dataclass(frozen=True, slots=True)
