@@ -15,9 +15,14 @@ TOKENIZER ?=
 ENGINE_OPTIONS ?=
 
 ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
-# In the container: the environment of its TensorRT-LLM, whose versions stay as they are.
+# In the container: the environment of its TensorRT-LLM, whose versions stay as they are, as in
+# docker/serving.Dockerfile. Where the chat page would need others, the service does without it.
 VENV ?= /opt/venv-tritonserver
-INSTALL = $(BIN)/pip install --quiet --editable 'client[cli]' --editable .
+KEPT = $(VENV)/.aeolus-constraints.txt
+INSTALL = $(BIN)/python docker/constraints.py constraints.txt > $(KEPT) \
+	&& $(BIN)/pip install --quiet --constraint $(KEPT) --editable 'client[cli]' --editable . \
+	&& { $(BIN)/pip install --quiet --constraint $(KEPT) --editable '.[chat]' \
+		|| echo "the chat page is not installed: it needs other versions than the container's" >&2; }
 else
 VENV ?= .venv
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
