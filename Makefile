@@ -18,22 +18,21 @@ ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
 # In the container: the environment of its TensorRT-LLM, whose versions stay as they are, as in
 # docker/serving.Dockerfile. Where the chat page would need others, the service does without it.
 VENV ?= /opt/venv-tritonserver
-KEPT = $(VENV)/.aeolus-constraints.txt
-INSTALL = $(BIN)/python docker/constraints.py constraints.txt > $(KEPT) \
-	&& $(BIN)/pip install --quiet --constraint $(KEPT) --editable 'client[cli]' --editable . \
-	&& { $(BIN)/pip install --quiet --constraint $(KEPT) --editable '.[chat]' \
-		|| echo "the chat page is not installed: it needs other versions than the container's" >&2; }
+INSTALL = $(BIN)/python docker/constraints.py constraints.txt > $(INSTALLED).txt \
+	&& $(BIN)/pip install --quiet --constraint $(INSTALLED).txt \
+		--editable 'client[cli]' --editable '.[models,chat]'
 else
 VENV ?= .venv
 INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable 'client[cli]' --editable '.[models,embedded,chat,dev]'
+	--constraint constraints.txt --editable 'client[cli]' --editable '.[models,embedded,chat,dev]' && \
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps xgrammar
 endif
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve check test test-executor lint format generate plan modelopt build
-.PHONY: bench bench-engine bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
 .PHONY: chart images clean
 
 help: ## List the targets
@@ -73,7 +72,7 @@ lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as
 # An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
 $(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(INSTALLED)
 	@$(BIN)/python -m venv $(LM_EVAL)
-	@$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' \
+	@$(BIN)/python -c 'import sys; print(*(each for each in sys.path if "-packages" in each), sep="\n")' \
 		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
 	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
 	@touch $@
@@ -86,7 +85,6 @@ lint: $(INSTALLED) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@for model in model_repository/*/1/model.py; do $(BIN)/mypy $$model || exit 1; done
 
 generate: $(INSTALLED) ## Make the files that come from the contract's tables
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m scripts.generate
@@ -129,6 +127,10 @@ fleet: $(INSTALLED) ## Load five Tritons behind one shim for a minute and kill o
 
 bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
 	@$(BIN)/python -m scripts.bench.engine
+
+gpu-check: $(INSTALLED) ## Check and measure the reference engine on this machine's GPU, into gpu_check.json
+	@PYTHONPATH=$(CURDIR):$(CURDIR)/client:$(CURDIR)/contract $(BIN)/python -m scripts.bench.gpu_check \
+		--output gpu_check.json
 
 bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to end
 	@$(BIN)/python -m scripts.bench.serving

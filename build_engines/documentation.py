@@ -31,6 +31,9 @@ with the project (`build_engines/quantize/calibration.txt`); for production give
 like your own with `--calibration FILE`. `verify DIR --against CHECKPOINT` says how far the
 quantized weights are from the source. ModelOpt quantizes Llama and Mistral, not StableLM.
 
+`--gather-context-logits`, given to every step, makes an engine that the executor can ask for log
+probabilities of prompts, at the price of memory for a step's logits.
+
 | TensorRT-LLM | asks for ModelOpt | with transformers | tested here |
 |---|---|---|---|
 | {TENSORRT_LLM_VERSION} | ~= {MODELOPT_VERSION}.0 | 4.57 | {" with transformers ".join(TESTED)} |

@@ -9,6 +9,7 @@ from catalog import EnginePlan, ModelEntry, load_catalog
 from catalog.schema import EngineDtype, GpuName, KVCacheDtype, Quantization, Runtime
 
 ENGINE_OPTIONS = ("gpu", "tp", "quantization", "kv-cache-dtype", "dtype", "context")
+ENGINE_FLAGS = ("gather-context-logits",)
 DESCRIPTION = """\
 From a checkpoint's name to a deployment, a step a command: plan, fetch, convert, build, assemble;
 verify tells whether what a step wrote is whole. Give every step the same engine options."""
@@ -88,17 +89,20 @@ def engine_of(options: argparse.Namespace) -> EnginePlan:
         dtype=options.dtype,
         context=options.context,
         kv_cache_dtype=options.kv_cache_dtype,
+        gather_context_logits=options.gather_context_logits,
     )
 
 
 def engine_arguments(options: argparse.Namespace) -> list[str]:
     """Return the engine options as they were given, for another command."""
-    return [
+    values = [
         part
         for name in ENGINE_OPTIONS
         if (value := getattr(options, name.replace("-", "_"))) is not None
         for part in (f"--{name}", str(value))
     ]
+    flags = [f"--{name}" for name in ENGINE_FLAGS if getattr(options, name.replace("-", "_"))]
+    return values + flags
 
 
 def _command(
@@ -132,6 +136,11 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dtype", choices=get_args(EngineDtype), help="of what is not quantized")
     group.add_argument(
         "--context", type=_positive, metavar="N", help="most tokens of prompt and reply"
+    )
+    group.add_argument(
+        "--gather-context-logits",
+        action="store_true",
+        help="keep the logits of prompts, for their log probabilities (executor)",
     )
 
 

@@ -97,6 +97,8 @@ class EnginePlan(_Table):
     max_seq_len: Annotated[int, Field(ge=2)]
     """Tokens of prompt and reply together."""
     max_num_tokens: PositiveInt
+    gather_context_logits: bool = False
+    """Whether the logits of prompts are kept, for the log probabilities of their tokens."""
     runtime: Runtime = "executor"
     """What serves it: TensorRT-LLM's executor from Python, NVIDIA's C++ backend, or the reference
     engine, which takes a checkpoint in the engine's place."""

@@ -16,26 +16,35 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends libpython3.11 python3 \
     && rm -rf /var/lib/apt/lists/*
 
-FROM python AS build
+# What Aeolus needs: a layer that a change of its code leaves alone.
+FROM python AS dependencies
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3-venv \
+    && apt-get install --yes --no-install-recommends python3-pip \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY . .
+COPY constraints.txt pyproject.toml docker/requirements.py ./
+COPY client/pyproject.toml client/
 ARG PIP_EXTRA_INDEX_URL=
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/aeolus \
-    && /opt/aeolus/bin/pip install --constraint constraints.txt \
-        './client[cli]' '.[models,embedded,chat]' \
-    && /opt/aeolus/bin/pip uninstall --yes pip
+    python3 -m venv --without-pip /opt/aeolus \
+    && python3 requirements.py 'client/pyproject.toml[cli]' \
+        'pyproject.toml[models,embedded,chat]' > requirements.txt \
+    && python3 -m pip --python /opt/aeolus install \
+        --constraint constraints.txt --requirement requirements.txt
+
+FROM dependencies AS code
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m pip --python /opt/aeolus install --no-deps --prefix /code ./client .
 
 FROM python
-COPY --from=build /opt/aeolus /opt/aeolus
-COPY docker/healthcheck.py /opt/aeolus/
 # Any other user will do as well: what is written goes to these directories and /tmp.
 RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp aeolus \
     && install --directory --owner=10001 --group=0 --mode=0775 /models \
     && install --directory --mode=1777 /run/aeolus
+COPY --from=dependencies /opt/aeolus /opt/aeolus
+COPY docker/healthcheck.py /opt/aeolus/
+COPY --from=code /code /opt/aeolus
 ENV PATH=/opt/aeolus/bin:$PATH \
     AEOLUS_RUN_DIRECTORY=/run/aeolus \
     HF_HOME=/models/.huggingface \

@@ -8,25 +8,29 @@ ARG REGISTRY=
 ARG BASE=tritonserver:26.07-trtllm-python-py3
 ARG DIGEST=
 
-FROM ${REGISTRY}${BASE}${DIGEST} AS wheels
+FROM ${REGISTRY}${BASE}${DIGEST} AS code
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv-tritonserver/bin/python -m pip wheel --no-deps --wheel-dir /wheels ./client .
 
 FROM ${REGISTRY}${BASE}${DIGEST}
-COPY constraints.txt docker/constraints.py docker/healthcheck.py /opt/aeolus/
-# What NVIDIA has installed stays as it is; pip fails where Aeolus would need another version. The
-# wheels are named by their files: PyPI has another project called aeolus.
-RUN --mount=type=cache,target=/root/.cache/pip \
-    --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
-    /opt/venv-tritonserver/bin/python /opt/aeolus/constraints.py /opt/aeolus/constraints.txt \
-        > /opt/aeolus/installed.txt \
-    && /opt/venv-tritonserver/bin/python -m pip install --constraint /opt/aeolus/installed.txt \
-        "$(echo /wheels/aeolus_client-*.whl)[cli]" "$(echo /wheels/aeolus-*.whl)[models,chat]"
 RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp aeolus \
     && install --directory --owner=10001 --group=0 --mode=0775 /models \
     && install --directory --mode=1777 /run/aeolus
+WORKDIR /opt/aeolus
+COPY constraints.txt pyproject.toml docker/*.py ./
+COPY client/pyproject.toml client/
+# What Aeolus needs: a layer that a change of its code leaves alone. What NVIDIA has installed stays
+# as it is; pip fails where Aeolus would need another version.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    /opt/venv-tritonserver/bin/python constraints.py constraints.txt > installed.txt \
+    && /opt/venv-tritonserver/bin/python requirements.py 'client/pyproject.toml[cli]' \
+        'pyproject.toml[models,chat]' > requirements.txt \
+    && /opt/venv-tritonserver/bin/python -m pip install \
+        --constraint installed.txt --requirement requirements.txt
+RUN --mount=type=bind,from=code,source=/wheels,target=/wheels \
+    /opt/venv-tritonserver/bin/python -m pip install --no-cache-dir --no-deps /wheels/*.whl
 ENV PATH=/opt/venv-tritonserver/bin:$PATH \
     AEOLUS_RUN_DIRECTORY=/run/aeolus \
     HF_HOME=/models/.huggingface \

@@ -14,21 +14,31 @@ RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 \
     && rm -rf /var/lib/apt/lists/*
 
-FROM python AS build
+# What the shim needs: a layer that a change of its code leaves alone.
+FROM python AS dependencies
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends python3-venv \
+    && apt-get install --yes --no-install-recommends python3-pip \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
+COPY constraints.txt pyproject.toml docker/requirements.py ./
+COPY client/pyproject.toml client/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    python3 -m venv --without-pip /opt/aeolus \
+    && python3 requirements.py 'client/pyproject.toml[cli]' 'pyproject.toml[chat]' \
+        > requirements.txt \
+    && python3 -m pip --python /opt/aeolus install \
+        --constraint constraints.txt --requirement requirements.txt
+
+FROM dependencies AS code
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python3 -m venv /opt/aeolus \
-    && /opt/aeolus/bin/pip install --constraint constraints.txt './client[cli]' '.[chat]' \
-    && /opt/aeolus/bin/pip uninstall --yes pip
+    python3 -m pip --python /opt/aeolus install --no-deps --prefix /code ./client .
 
 FROM python
-COPY --from=build /opt/aeolus /opt/aeolus
-COPY docker/healthcheck.py /opt/aeolus/
 RUN useradd --uid 10001 --gid 0 --no-create-home --home-dir /tmp aeolus
+COPY --from=dependencies /opt/aeolus /opt/aeolus
+COPY docker/healthcheck.py /opt/aeolus/
+COPY --from=code /code /opt/aeolus
 ENV PATH=/opt/aeolus/bin:$PATH \
     AEOLUS_HOST=0.0.0.0 \
     HOME=/tmp \

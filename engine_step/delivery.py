@@ -2,8 +2,9 @@
 
 Sending one is a round trip between processes, and costs more than computing a token of a small
 model; so they go out in rounds, and what waits of one request goes out as one response. Only a
-first token and an end do not wait. The same thread asks now and then whether Triton has cancelled
-a request, which is a round trip as well.
+first token and an end do not wait. Rounds are shorter where few streams run: the machine has time
+for their responses. The same thread asks now and then whether Triton has cancelled a request, which
+is a round trip as well.
 """
 
 import logging
@@ -31,6 +32,10 @@ class ResponseSender(Protocol):
         """Whether the client has left."""
 
 
+ROUND_SECONDS_A_STREAM = 0.002
+"""Rounds grow with the streams up to their full length: until then 500 responses a second go out,
+however many streams there are; a response costs all processes together some 400 microseconds."""
+
 ToResponse = Callable[[TokenEvent], Any]
 """Makes the `pb_utils.InferenceResponse` of an event, or nothing where the flag is all."""
 
@@ -51,6 +56,7 @@ class Delivery:
         on_check: Callable[[], None],
         check_period_seconds: float,
         round_seconds: float,
+        round_seconds_a_stream: float = ROUND_SECONDS_A_STREAM,
     ):
         """Start the thread.
 
@@ -58,12 +64,14 @@ class Delivery:
             cancel: called with the id of a request that Triton has cancelled.
             on_check: called once a period, also when nothing is under way.
             check_period_seconds: how often to look for cancelled requests.
-            round_seconds: the shortest time between two rounds, first tokens and ends aside.
+            round_seconds: the time between two rounds, first tokens and ends aside.
+            round_seconds_a_stream: what each running stream adds to it, up to `round_seconds`.
         """
         self._cancel = cancel
         self._on_check = on_check
         self._check_period = check_period_seconds
         self._round_seconds = round_seconds
+        self._round_seconds_a_stream = round_seconds_a_stream
         self._changed = threading.Condition()
         self._outgoing: list[_Outgoing] = []
         self._newest: dict[ResponseSender, _Outgoing] = {}
@@ -106,10 +114,13 @@ class Delivery:
             if outgoing := self._wait_for_round(next_round, next_check):
                 for each in outgoing:
                     self._send(each)
-                next_round = time.monotonic() + self._round_seconds
+                next_round = time.monotonic() + self._seconds_to_next_round()
             if time.monotonic() >= next_check:
                 self._check()
                 next_check = time.monotonic() + self._check_period
+
+    def _seconds_to_next_round(self) -> float:
+        return min(self._round_seconds, len(self._begun) * self._round_seconds_a_stream)
 
     def _wait_for_round(self, next_round: float, next_check: float) -> list[_Outgoing]:
         """Return what is to be sent, nothing if it is time to check before there is something."""

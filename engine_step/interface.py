@@ -14,6 +14,7 @@ import numpy as np
 
 from aeolus_contract.request_parameters import DEFAULT_PRIORITY
 from engine_step.sampling_config import SamplingConfig as SamplingConfig
+from guided_decoding.guide import Guide
 
 
 class RequestRefusedError(ValueError):
@@ -42,6 +43,7 @@ class EngineRequest:
 
     `stop_words` end a sequence and stay in the output; `end_id` ends it and does not
     (C++ backend, cpp/tensorrt_llm/kernels/stopCriteriaKernels.cu). `end_id` -1: never.
+    Where there is a `guide` the output matches it, unless it ends by length or by a stop word.
     `priority`, 0 to 1, orders the requests that wait: the higher first, equal ones as they came.
     `embedding_bias` float32 [up to the vocabulary] is added to the logits before all else.
     """
@@ -62,6 +64,7 @@ class EngineRequest:
     streaming: bool = False
     exclude_input_in_output: bool = True
     priority: float = DEFAULT_PRIORITY
+    guide: Guide | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from aeolus_contract.parameters import NUMPY_TYPES, engine_parameters
-from aeolus_contract.steps import PERF_METRICS
+from aeolus_contract.steps import GUIDE, PERF_METRICS
 from engine_step.interface import (
     BeamLogProbs,
     EngineRequest,
@@ -22,6 +22,7 @@ from engine_step.interface import (
     TokenEvent,
     TopTokens,
 )
+from guided_decoding.guide import Guide, GuideError, read_guide
 
 Tensor = np.ndarray[tuple[int, ...], np.dtype[np.generic]]
 Tensors = Mapping[str, Tensor]
@@ -65,6 +66,7 @@ def request_from_tensors(
         return_perf_metrics=_flag(tensors, "return_perf_metrics"),
         streaming=_flag(tensors, "streaming"),
         exclude_input_in_output=_flag(tensors, "exclude_input_in_output", exclude_input_in_output),
+        guide=_guide(tensors),
     )
 
 
@@ -187,6 +189,14 @@ def _at_temperature_zero(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"temperature": 1.0} | ({"top_p": 1.0} if is_drawn else {"top_k": 1})
 
 
+def _guide(tensors: Tensors) -> Guide | None:
+    kind, text = (_text(tensors, name) for name in GUIDE)
+    try:
+        return read_guide(kind, text)
+    except GuideError as error:
+        raise RequestRefusedError(str(error)) from error
+
+
 def _bias(tensors: Tensors) -> np.ndarray[tuple[int], np.dtype[np.float32]] | None:
     """Read FP32 [1, n]; a copy, for the tensor's memory is the server's."""
     tensor = tensors.get("embedding_bias")
@@ -246,6 +256,16 @@ def _required_integer(tensors: Tensors, name: str) -> int:
 
 def _integer(tensors: Tensors, name: str, default: int = 0) -> int:
     return int(_scalar(tensors[name], name)) if name in tensors else default
+
+
+def _text(tensors: Tensors, name: str) -> str | None:
+    if name not in tensors:
+        return None
+    content: bytes = _scalar(tensors[name], name)
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise RequestRefusedError(f"{name} is not valid UTF-8: {error}") from error
 
 
 def _flag(tensors: Tensors, name: str, default: bool = False) -> bool:

@@ -50,8 +50,20 @@ def validate(request: EngineRequest, limits: Limits) -> None:
         _refuse("end_id", request.end_id, f"must be in [-1, {limits.vocab_size}); -1 means none")
     if not 0 <= request.priority <= 1:
         _refuse("priority", request.priority, "must be from 0 to 1")
+    if request.guide is not None:
+        _check_guided(request)
     _check_bias(request, limits)
     _check_sampling(request.sampling, limits)
+
+
+def _check_guided(request: EngineRequest) -> None:
+    if request.sampling.beam_width > 1:
+        raise RequestRefusedError(
+            f"beam_width is {request.sampling.beam_width}, but a guided reply has one beam: "
+            "TensorRT-LLM follows its grammar along one sequence"
+        )
+    if request.end_id < 0:
+        raise RequestRefusedError("a guided reply needs an end id, by which it ends")
 
 
 def _check_bias(request: EngineRequest, limits: Limits) -> None:

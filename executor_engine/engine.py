@@ -18,6 +18,7 @@ from engine_step.interface import (
 from engine_step.validation import Limits, validate
 from executor_engine.errors import error_of, first_line, is_failed_step
 from executor_engine.live_request import LiveRequest
+from executor_engine.prompt_scores import PromptScorer
 from executor_engine.requests import executor_request, refuse_what_it_cannot
 from executor_engine.statistics import engine_statistics, no_statistics
 
@@ -45,13 +46,23 @@ class ExecutorEngine:
         executor: its `Executor`, of a process that may enqueue requests.
         limits: the engine's.
         max_requests: how many run at once.
+        gathers_context_logits: whether the engine was built so.
         ranks: how many processes share the model.
     """
 
     def __init__(
-        self, bindings: Any, executor: Any, limits: Limits, max_requests: int, ranks: int = 1
+        self,
+        bindings: Any,
+        executor: Any,
+        limits: Limits,
+        max_requests: int,
+        *,
+        gathers_context_logits: bool,
+        ranks: int,
     ) -> None:
         self._bindings, self._executor, self._limits = bindings, executor, limits
+        self._gathers_context_logits = gathers_context_logits
+        self._scorer = PromptScorer(limits.vocab_size)
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         # By client id, until the executor's last response; and by request id, until the caller's.
@@ -69,7 +80,7 @@ class ExecutorEngine:
     def submit(self, request: EngineRequest, on_event: Callable[[TokenEvent], None]) -> None:
         """Queue `request`; see `interface.Engine.submit`."""
         validate(request, self._limits)
-        refuse_what_it_cannot(request.sampling)
+        refuse_what_it_cannot(request, gathers_context_logits=self._gathers_context_logits)
         self._enqueue(LiveRequest(request, on_event))
 
     def cancel(self, request_id: str) -> None:
@@ -143,6 +154,7 @@ class ExecutorEngine:
             while self._closed_by is None:
                 responses = self._executor.await_responses(timeout=AWAIT)
                 self._take_all(responses)
+                self._take_scores()
                 self._answer_cancelled()
                 self._watch()
         except Exception as error:
@@ -168,6 +180,27 @@ class ExecutorEngine:
         if live is None:
             return
         result = response.result
+        if self._scorer.hold(response.client_id, result):
+            return
+        if live.awaits_scores and result.context_logits is not None:
+            self._scorer.start(response.client_id, live.request, result)
+            return
+        self._report(response.client_id, live, result)
+
+    def _take_scores(self) -> None:
+        for client_id, scores, results in self._scorer.finished():
+            live = self._live.get(client_id)
+            if live is None:
+                continue
+            if isinstance(scores, Exception):
+                live.fail(scores)
+                self._cancel(live)
+            else:
+                live.scores = scores
+            for result in results:
+                self._report(client_id, live, result)
+
+    def _report(self, client_id: int, live: LiveRequest, result: Any) -> None:
         try:
             live.take(result)
         except Exception:
@@ -176,7 +209,7 @@ class ExecutorEngine:
             self._forget(live)
             self._cancel(live)
         if result.is_final:
-            self._live.pop(response.client_id, None)
+            self._live.pop(client_id, None)
             self._forget(live)
 
     def _fail(self, response: Any, text: str) -> None:
@@ -253,6 +286,9 @@ class ExecutorEngine:
             self._by_request_id.clear()
         for each in live:
             each.fail(self._closed_by)
+        for client_id, result in self._scorer.close():
+            if client_id in self._live:
+                self._report(client_id, self._live[client_id], result)
         if self._has_died:
             return
         for each in live:

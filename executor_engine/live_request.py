@@ -12,7 +12,9 @@ from engine_step.interface import (
     FinishReason,
     PerfMetrics,
     TokenEvent,
+    TopTokens,
 )
+from executor_engine.prompt_scores import PromptResult
 
 MICROSECOND = timedelta(microseconds=1)
 FINISH_REASONS: dict[str, FinishReason] = {
@@ -38,17 +40,28 @@ class LiveRequest:
     """The executor's."""
     cancelled_at: float | None = None
     is_answered: bool = False
+    scores: PromptResult | None = None
     arrival_time_ns: int = field(default_factory=time.monotonic_ns)
     _beams: list[list[int]] = field(default_factory=list)
     _num_generated: int = 0
     _log_probs: list[BeamLogProbs] | None = None
     _perf_metrics: PerfMetrics | None = None
+    _reported_scores: bool = False
 
     def __post_init__(self) -> None:
         width = self.request.sampling.beam_width
         self._beams = [[] for _ in range(width)]
         if self.request.return_log_probs:
             self._log_probs = [BeamLogProbs(0.0, []) for _ in range(width)]
+
+    @property
+    def awaits_scores(self) -> bool:
+        """Whether the prompt's log probabilities are asked for and not there yet."""
+        return (
+            not self.is_answered
+            and self.scores is None
+            and self.request.sampling.prompt_logprobs >= 0
+        )
 
     def take(self, result: Any) -> None:
         """Report a `Result`, or keep it where the caller wants one reply at the end."""
@@ -97,12 +110,16 @@ class LiveRequest:
         if self.is_answered:
             return
         self.is_answered = is_final = finish_reasons is not None
+        scores = None if self._reported_scores else self.scores
+        self._reported_scores = scores is not None or self._reported_scores
         self.on_event(
             TokenEvent(
                 output_ids,
                 is_final,
                 num_generated=self._num_generated,
                 log_probs=self._log_probs,
+                top=_with_tokens(scores.next_top, output_ids) if scores else None,
+                prompt=scores.prompt if scores else None,
                 perf_metrics=self._perf_metrics,
                 finish_reasons=finish_reasons,
             )
@@ -139,6 +156,11 @@ class LiveRequest:
             kv_cache_alloc_new_blocks=blocks.num_new_allocated_blocks,
             kv_cache_reused_blocks=blocks.num_reused_blocks,
         )
+
+
+def _with_tokens(next_top: TopTokens | None, output_ids: list[list[int]]) -> TopTokens | None:
+    """Return the likeliest tokens in the place of the only one, unless the end id was drawn."""
+    return next_top if output_ids[0] else None
 
 
 def _nanoseconds(since_start: timedelta) -> int:

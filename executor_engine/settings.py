@@ -5,9 +5,11 @@ triton_backend/inflight_batcher_llm/src/model_instance_state.cc). An empty param
 to the executor's default.
 """
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Parameters = Mapping[str, str]
@@ -83,6 +85,8 @@ DECODING_MODES = {
     "top_k_top_p": "TopKTopP",
     "beam_search": "BeamSearch",
 }
+GUIDED_DECODING_BACKENDS = {"xgrammar": "XGRAMMAR"}
+TOKENIZER_INFO = ("encoded_vocab", "tokenizer_str", "stop_token_ids")
 DEFAULT_WORKER = "/opt/tritonserver/backends/tensorrtllm/trtllmExecutorWorker"
 """What the executor spawns as further ranks in orchestrator mode."""
 
@@ -111,6 +115,9 @@ def executor_config(bindings: Any, parameters: Parameters) -> Any:
         arguments["decoding_config"] = bindings.DecodingConfig(
             decoding_mode=getattr(bindings.DecodingMode, mode)()
         )
+    guided = _guided(bindings, parameters)
+    if guided is not None:
+        arguments["guided_decoding_config"] = guided
     parallel = _parallel(bindings, parameters)
     if parallel is not None:
         arguments["parallel_config"] = parallel
@@ -150,6 +157,26 @@ def _performance(bindings: Any, parameters: Parameters) -> Any:
     for name, value in _read(PERFORMANCE_PROPERTIES, parameters).items():
         setattr(knobs, name, value)
     return knobs
+
+
+def _guided(bindings: Any, parameters: Parameters) -> Any:
+    """Read the tokenizer's description as NVIDIA's C++ backend does; without it nothing is guided.
+
+    It is what NVIDIA's examples/generate_xgrammar_tokenizer_info.py writes.
+    """
+    name = _choice(parameters, "guided_decoding_backend", GUIDED_DECODING_BACKENDS)
+    path = parameters.get("xgrammar_tokenizer_info_path", "")
+    if name is None or not path:
+        return None
+    try:
+        info = json.loads(Path(path).read_text(encoding="utf-8"))
+        vocabulary = {each: info[each] for each in TOKENIZER_INFO}
+    except (OSError, ValueError, KeyError) as error:
+        raise SettingsError(
+            f"parameter xgrammar_tokenizer_info_path is {path!r}, which cannot be read: {error!r}"
+        ) from error
+    backends = bindings.GuidedDecodingConfig.GuidedDecodingBackend
+    return bindings.GuidedDecodingConfig(backend=getattr(backends, name), **vocabulary)
 
 
 def _parallel(bindings: Any, parameters: Parameters) -> Any:

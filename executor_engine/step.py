@@ -1,6 +1,5 @@
 """The executor as the engine of the `tensorrt_llm` step."""
 
-import json
 import logging
 import os
 import signal
@@ -8,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from build_engines.checkpoint.engine_config import EngineError, read_engine
 from engine_step.interface import (
     Engine,
     EngineRequest,
@@ -37,31 +37,23 @@ def open_engine(parameters: Parameters, repository: Path) -> Engine:
     """
     bindings = load_bindings()
     directory = repository / parameters["gpt_model_path"]
-    config = _read_config(directory)
-    limits = config["build_config"]
+    try:
+        config = read_engine(directory)
+    except EngineError as error:
+        raise SettingsError(f"parameter gpt_model_path: {error}") from error
+    limits = config.build_config
     executor = _open(bindings, directory, executor_config(bindings, parameters))
     if not executor.can_enqueue_requests():
         return _follow(executor)
-    max_beam_width = int(parameters.get("max_beam_width") or limits["max_beam_width"])
+    max_beam_width = int(parameters.get("max_beam_width") or limits.max_beam_width)
     return ExecutorEngine(
         bindings,
         executor,
-        Limits(config["pretrained_config"]["vocab_size"], limits["max_seq_len"], max_beam_width),
-        int(parameters.get("max_num_sequences") or limits["max_batch_size"]),
-        config["pretrained_config"].get("mapping", {}).get("world_size", 1),
+        Limits(config.pretrained_config.vocab_size, limits.max_seq_len, max_beam_width),
+        int(parameters.get("max_num_sequences") or limits.max_batch_size),
+        gathers_context_logits=limits.gather_context_logits,
+        ranks=config.pretrained_config.mapping.world_size,
     )
-
-
-def _read_config(directory: Path) -> dict[str, Any]:
-    path = directory / "config.json"
-    try:
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingsError(
-            f"parameter gpt_model_path names {directory}, which is not a TensorRT-LLM engine:"
-            f" {error}"
-        ) from error
-    return config
 
 
 def _open(bindings: Any, directory: Path, config: Any) -> Any:

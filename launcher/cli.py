@@ -18,8 +18,10 @@ def serve(arguments: list[str]) -> int:
 
 def shim(arguments: list[str]) -> int:
     """Serve in front of Tritons that run elsewhere."""
+    from launcher.signals import run_below_init
     from shim.__main__ import main
 
+    run_below_init()
     return main(arguments, f"{PROGRAM} shim")
 
 
@@ -45,7 +47,9 @@ def build(arguments: list[str]) -> int:
 
 def prepare(arguments: list[str]) -> int:
     """Fetch, convert and build a model's engine; what is there is kept."""
-    # As the first process of a container it would not be ended by SIGTERM.
+    from launcher.signals import run_below_init
+
+    run_below_init()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     return _build_engines("prepare", arguments)
 

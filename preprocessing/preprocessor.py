@@ -9,6 +9,7 @@ from aeolus_contract.parameters import ENGINES, EngineName
 from aeolus_contract.request_parameters import FIXED_PRIORITIES
 from preprocessing.bias import Float32Array, embedding_bias
 from preprocessing.budget import MINIMA, fewest_new_tokens, new_token_budget
+from preprocessing.guides import check_guided, checked_guide
 from preprocessing.prompt import check_size, prompt_of
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.sampling import Values, check_sampling
@@ -96,6 +97,8 @@ class Preprocessor:
             if request.return_log_probs and not {"top_k", "top_p"} & sampling.keys():
                 # The C++ backend computes them only where a sampling value is set; this is greedy.
                 sampling["top_k"] = 1
+            if request.guide is not None:
+                check_guided(request.sampling, self._end_ids(request), self.tokenizer.eos_ids)
             self._check_priority(request.parameters.request_priority)
             max_length = self._max_length(request)
             prompt = prompt_of(request, self.tokenizer, max_length, self.split_special_tokens)
@@ -140,6 +143,7 @@ class Preprocessor:
             bad_words=bad_words,
             embedding_bias=bias,
             sampling=sampling,
+            guide=None if request.guide is None else checked_guide(request.guide),
         )
 
     def _check_priority(self, priority: float | None) -> None:

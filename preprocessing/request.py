@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from aeolus_contract.request_parameters import RequestParameters
+from guided_decoding.guide import Guide
 from preprocessing.bias import Float32Array
 from preprocessing.sampling import Values
 from preprocessing.words import Words
@@ -29,6 +30,7 @@ class PromptRequest:
     return_log_probs: bool = False
     stream: bool = False
     sampling: Values = field(default_factory=dict)
+    guide: Guide | None = None
     parameters: RequestParameters = field(default_factory=RequestParameters)
 
 
@@ -46,3 +48,4 @@ class EngineInputs:
     bad_words: Words
     embedding_bias: Float32Array | None
     sampling: Values
+    guide: Guide | None = None

@@ -13,6 +13,8 @@ import numpy as np
 from aeolus_contract.failures import InvalidRequestError
 from aeolus_contract.parameters import Number, sampling_parameters
 from aeolus_contract.request_parameters import read_request_parameters
+from aeolus_contract.steps import GUIDE
+from guided_decoding.guide import Guide, GuideError, read_guide
 from preprocessing.request import EngineInputs, PromptRequest
 from preprocessing.words import word_list
 
@@ -61,6 +63,7 @@ def request_from_tensors(tensors: Mapping[str, Tensor], parameters: str = "") ->
         return_log_probs=bool(_optional_int(tensors, "RETURN_LOG_PROBS")),
         stream=bool(_optional_int(tensors, "STREAM")),
         sampling=values,
+        guide=_guide(tensors),
         parameters=read_request_parameters(parameters),
     )
 
@@ -93,8 +96,26 @@ def tensors_of(inputs: EngineInputs, stream: bool) -> dict[str, Tensor]:
     for name, value in inputs.sampling.items():
         row = sampling_parameters()[name]
         tensors[f"OUT_{name.upper()}"] = np.array([[value]], dtype=row.numpy_type)
+    if inputs.guide is not None:
+        tensors |= _guide_tensors(inputs.guide)
     if stream:
         tensors["OUT_RETURN_PERF_METRICS"] = np.array([[True]])
+    return tensors
+
+
+def _guide(tensors: Mapping[str, Tensor]) -> Guide | None:
+    kind, text = (_text(tensors, name.upper()) for name in GUIDE)
+    try:
+        return read_guide(kind, text)
+    except GuideError as error:
+        raise InvalidRequestError(str(error)) from error
+
+
+def _guide_tensors(guide: Guide) -> dict[str, Tensor]:
+    kind, text = (f"OUT_{name.upper()}" for name in GUIDE)
+    tensors: dict[str, Tensor] = {kind: np.array([[guide.kind.encode()]], dtype=np.object_)}
+    if guide.text:
+        tensors[text] = np.array([[guide.text.encode()]], dtype=np.object_)
     return tensors
 
 

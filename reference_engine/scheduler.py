@@ -86,7 +86,7 @@ class Scheduler:
                 lambda: (
                     self.closed_by
                     or self._interruption
-                    or self._waiting
+                    or self._next()
                     or self._running
                     or self._cancelled
                 )
@@ -123,13 +123,23 @@ class Scheduler:
         """Let the first waiting sequence run if there are rows and cache blocks for it."""
         with self._changed:
             used = sum(sequence.num_rows for sequence in self._running)
-            if not self._waiting or used + self._waiting[0].num_rows > self._max_rows:
+            sequence = self._next()
+            if sequence is None or used + sequence.num_rows > self._max_rows:
                 return None
-            if not self._waiting[0].start(self._pool):
+            if not sequence.start(self._pool):
                 return None
-            sequence = self._waiting.pop(0)
+            self._waiting.remove(sequence)
             self._running.append(sequence)
             return sequence
+
+    def wake(self) -> None:
+        """Let the engine's thread look again at what waits: a sequence has become ready."""
+        with self._changed:
+            self._changed.notify()
+
+    def _next(self) -> Sequence | None:
+        """Return the first waiting sequence that can run."""
+        return next((each for each in self._waiting if each.is_ready), None)
 
     def retire(self, sequence: Sequence, status: SequenceStatus) -> None:
         """Forget `sequence`, waiting or running, in its final `status`."""

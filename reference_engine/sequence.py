@@ -1,6 +1,8 @@
 """One request's life in the engine."""
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 
 import torch
@@ -13,15 +15,34 @@ from engine_step.interface import (
     PromptLogProbs,
     TokenEvent,
 )
+from engine_step.top_tokens import PromptScores
+from reference_engine.guides import MakeFollower
 from reference_engine.model.blocks import BlockPool, SequenceBlocks
 from reference_engine.model.kv_cache import Row
-from reference_engine.request_times import RequestTimes
 from reference_engine.sampling import decoding
 from reference_engine.sampling.decoding import Decoding
-from reference_engine.sampling.top_tokens import PromptScores
 
 MAX_SCORED_TOKENS = 256
 """Tokens of a prompt in a step whose logits are all wanted: each has as many as the vocabulary."""
+
+
+@dataclass(slots=True)
+class RequestTimes:
+    """Nanoseconds of the monotonic clock at each stage of a request, 0 for one yet to come."""
+
+    arrival: int = field(default_factory=time.monotonic_ns)
+    first_scheduled: int = 0
+    first_token: int = 0
+    last_token: int = 0
+
+    def mark_scheduled(self) -> None:
+        """The request runs from now on."""
+        self.first_scheduled = time.monotonic_ns()
+
+    def mark_token(self) -> None:
+        """A token has been chosen."""
+        self.last_token = time.monotonic_ns()
+        self.first_token = self.first_token or self.last_token
 
 
 class SequenceStatus(Enum):
@@ -37,8 +58,21 @@ class Sequence:
     """A request, what it has produced, and where its keys and values are."""
 
     def __init__(
-        self, request: EngineRequest, on_event: Callable[[TokenEvent], None], max_seq_len: int
+        self,
+        request: EngineRequest,
+        on_event: Callable[[TokenEvent], None],
+        max_seq_len: int,
+        make_follower: MakeFollower | None = None,
     ) -> None:
+        """Take a request.
+
+        Args:
+            request: checked.
+            on_event: hears of it.
+            max_seq_len: of prompt and output together.
+            make_follower: of a guided request, which cannot run before it is done.
+        """
+        self._make_follower = make_follower
         self.request = request
         self.on_event = on_event
         self.status = SequenceStatus.QUEUED
@@ -53,6 +87,17 @@ class Sequence:
         self._num_reported = 0
         num_top = request.sampling.prompt_logprobs
         self._prompt_scores = None if num_top < 0 else PromptScores(request.input_ids, num_top)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can run: its guide, if it has one, is compiled or refused."""
+        return self._make_follower is None or self._make_follower.done()
+
+    @property
+    def refusal(self) -> Exception | None:
+        """Why a sequence that is ready cannot run."""
+        error = self._make_follower.exception() if self._make_follower else None
+        return error if isinstance(error, Exception) else None
 
     @property
     def num_rows(self) -> int:
@@ -79,7 +124,8 @@ class Sequence:
     def decoding_on(self, device: torch.device) -> Decoding:
         """Return `decoding`; made when first asked for, by the thread that owns torch."""
         if self._decoding is None:
-            self._decoding = decoding.start(self.request, self._max_new_tokens, device)
+            follower = self._make_follower.result()() if self._make_follower else None
+            self._decoding = decoding.start(self.request, self._max_new_tokens, device, follower)
         return self._decoding
 
     def num_blocks_needed(self, pool: BlockPool) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine_step.interface import Engine
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 
 
@@ -14,7 +15,7 @@ def open_engine(parameters: Mapping[str, str], repository: Path) -> Engine:
         CheckpointError: it cannot be served.
         ValueError: the limits contradict each other or the model.
     """
-    return ReferenceEngine(
+    config = EngineConfig.resolve(
         repository / parameters["checkpoint_dir"],
         max_batch_size=int(parameters["max_num_sequences"]),
         max_seq_len=int(parameters["max_seq_len"]),
@@ -23,4 +24,8 @@ def open_engine(parameters: Mapping[str, str], repository: Path) -> Engine:
         max_queue_size=int(parameters["max_queue_size"]),
         dtype=parameters["dtype"],
         tensor_parallel_size=int(parameters["tensor_parallel_size"]),
+        tokenizer_dir=repository / tokenizer
+        if (tokenizer := parameters["tokenizer_dir"])
+        else None,
     )
+    return ReferenceEngine(config)

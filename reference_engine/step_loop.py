@@ -35,8 +35,9 @@ class StepLoop:
         """
         for sequence in self._scheduler.take_cancelled():
             self._finish(sequence, SequenceStatus.CANCELLED)
-        while self._scheduler.admit():
-            pass
+        while admitted := self._scheduler.admit():
+            if admitted.refusal:
+                self._fail(admitted, admitted.refusal)
         streams, prompts = self._plan()
         work = [*streams, *prompts]
         prompt_tokens = sum(len(rows[0].tokens) for _, rows in prompts)

@@ -16,10 +16,12 @@ PYTHON_TYPES = {"FP32": "float", "INT32": "int", "UINT64": "int"}
 FIELD_TYPES = {
     "boolean": "bool",
     "early_stopping": 'bool | Literal["never"]',
+    "guided_decoding": "GuidedDecoding",
     "integer": "int",
     "logit_bias": "dict[str, float]",
     "mask": "list[int]",
     "number": "float",
+    "response_format": "ResponseFormat",
     "sequence_bias": "list[tuple[list[int], float]]",
     "string": "str",
     "strings": "list[str]",
@@ -29,8 +31,10 @@ FIELD_TYPES = {
 }
 """The Python type of a request's parameter, by the table's `type`."""
 CLIENT_TYPES = FIELD_TYPES | {
+    "guided_decoding": "Mapping[str, Any]",
     "logit_bias": "Mapping[str, float]",
     "object": "Mapping[str, Any]",
+    "response_format": "Mapping[str, Any]",
     "sequence_bias": "Sequence[Sequence[Any]]",
     "strings": "str | Sequence[str]",
     "token_ids": "int | Sequence[int]",
@@ -156,6 +160,8 @@ def parameter_fields() -> str:
 from typing import Literal
 
 from pydantic import BaseModel
+
+from shim.parameters.guides import GuidedDecoding, ResponseFormat
 
 
 class ParameterFields(BaseModel):

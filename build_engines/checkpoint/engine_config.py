@@ -34,6 +34,8 @@ class BuildConfig(_Part):
     kv_cache_type: str
     """`paged` in either case: it is written by name or by value, as the version has it."""
     plugin_config: PluginConfig
+    gather_context_logits: bool = False
+    """Whether it returns the logits of prompts."""
 
 
 class EngineConfig(_Part):

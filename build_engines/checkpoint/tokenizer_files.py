@@ -1,9 +1,12 @@
 """The files of a checkpoint that the steps around the engine read."""
 
+import json
 import shutil
 from pathlib import Path
 
 from build_engines.repository import RepositoryError
+from guided_decoding.guide import GuideError
+from guided_decoding.vocabulary import Vocabulary
 
 VOCABULARIES = ("tokenizer.json", "tokenizer.model")
 COPIED = (
@@ -18,6 +21,7 @@ COPIED = (
     "config.json",
     "generation_config.json",
 )
+TOKENIZER_INFO = "xgrammar_tokenizer_info.json"
 
 
 def copy_tokenizer(checkpoint: Path, destination: Path) -> None:
@@ -32,3 +36,17 @@ def copy_tokenizer(checkpoint: Path, destination: Path) -> None:
     for name in COPIED:
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, destination / name)
+
+
+def write_tokenizer_info(directory: Path) -> bool:
+    """Write beside a tokenizer what TensorRT-LLM must know of it to guide replies.
+
+    Returns:
+        whether there is such a file; a tokenizer without tokenizer.json, or an end id, has none.
+    """
+    try:
+        info = Vocabulary.load(directory).tokenizer_info()
+    except GuideError:
+        return False
+    (directory / TOKENIZER_INFO).write_text(json.dumps(info), encoding="utf-8")
+    return True

@@ -82,6 +82,7 @@ def choose_engine(
     dtype: EngineDtype | None = None,
     context: int | None = None,
     kv_cache_dtype: KVCacheDtype | None = None,
+    gather_context_logits: bool = False,
 ) -> EnginePlan:
     """Return the catalog's plan for this hardware, else its default plan with these changes.
 
@@ -93,6 +94,7 @@ def choose_engine(
         dtype: of what is not quantized, instead of the plan's.
         context: most tokens of prompt and reply together, instead of the plan's.
         kv_cache_dtype: instead of the plan's.
+        gather_context_logits: keep the logits of prompts, also where the plan does not.
 
     Raises:
         PlanError: `context` leaves no room for a prompt and a new token, or an FP8 KV cache goes
@@ -112,6 +114,8 @@ def choose_engine(
         plan = plan.model_copy(update={"kv_cache_dtype": kv_cache_dtype})
     if dtype is not None:
         plan = plan.model_copy(update={"dtype": dtype})
+    if gather_context_logits:
+        plan = plan.model_copy(update={"gather_context_logits": True})
     if context is None:
         return plan
     if context < MIN_CONTEXT:
@@ -131,6 +135,7 @@ def measure(model: ModelEntry, engine: EnginePlan) -> CapacityPlan:
     parameters = memory.rank_parameters(shape, model.architecture, tp_size)
     weights = memory.weight_bytes(parameters, engine.quantization)
     activations = memory.activation_bytes(shape, engine)
+    activations += memory.context_logits_bytes(shape, engine)
     per_token = memory.kv_bytes_per_token(shape, tp_size, engine.kv_cache_dtype)
     # Weight-only quantization happens inside trtllm-build; its checkpoint is 16-bit.
     rank_checkpoint = weights if engine.quantization in CALIBRATED else 2 * parameters.total

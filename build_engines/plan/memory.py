@@ -88,6 +88,18 @@ def activation_bytes(shape: Shape, plan: EnginePlan) -> int:
     return plan.max_num_tokens * (split // plan.tp_size + 4 * shape.hidden_size) * 2
 
 
+def context_logits_bytes(shape: Shape, plan: EnginePlan) -> int:
+    """Logits of a step's prompt tokens, where they are kept: tokens x padded vocabulary x 4.
+
+    Each rank has all of them in 32 bits (NVIDIA/TensorRT-LLM,
+    cpp/tensorrt_llm/batch_manager/runtimeBuffers.cpp).
+    """
+    if not plan.gather_context_logits:
+        return 0
+    padded = ceil(shape.vocab_size / plan.tp_size) * plan.tp_size
+    return (plan.max_num_tokens + plan.max_batch_size * plan.max_beam_width) * padded * 4
+
+
 def kv_tokens(free_bytes: int, bytes_per_token: int) -> int:
     """Tokens, in whole blocks, of a KV cache that takes its share of `free_bytes`."""
     tokens = int(KV_CACHE_FRACTION * max(0, free_bytes)) // bytes_per_token

@@ -39,11 +39,15 @@ def _memory(plan: CapacityPlan) -> list[Row]:
         (
             "activations",
             _gib(plan.rank_activation_bytes),
-            f"{plan.engine.max_num_tokens:,} tokens a step, upper estimate",
+            f"{plan.engine.max_num_tokens:,} tokens a step{_with_logits(plan)}, upper estimate",
         ),
         ("buffers", _gib(plan.reserved_bytes), "CUDA, NCCL, decoder"),
         ("KV cache", _gib(int(free * KV_CACHE_FRACTION)), f"{KV_CACHE_FRACTION:.0%} of the rest"),
     ]
+
+
+def _with_logits(plan: CapacityPlan) -> str:
+    return " and their logits" if plan.engine.gather_context_logits else ""
 
 
 def _kv_cache(plan: CapacityPlan) -> list[Row]:

@@ -6,7 +6,11 @@ from typing import Literal
 from build_engines.checkpoint.engine_config import BuildConfig, EngineConfig, EngineError
 from build_engines.checkpoint.huggingface_config import HuggingFaceConfig, read_huggingface_config
 from build_engines.checkpoint.partial_directory import partial_directory
-from build_engines.checkpoint.tokenizer_files import copy_tokenizer
+from build_engines.checkpoint.tokenizer_files import (
+    TOKENIZER_INFO,
+    copy_tokenizer,
+    write_tokenizer_info,
+)
 from build_engines.repository import ModelRepository, RepositoryError
 from build_engines.served_checkpoint import read_served_checkpoint
 from build_engines.tensorrt_llm.engine_checks import check_engine
@@ -58,6 +62,7 @@ def assemble_reference(
         "tensorrt_llm",
         {
             "checkpoint_dir": str(served.directory),
+            "tokenizer_dir": str(served.tokenizer),
             "max_seq_len": max_seq_len,
             "dtype": dtype,
             "tensor_parallel_size": str(served.tensor_parallel_size),
@@ -125,9 +130,15 @@ def assemble_tensorrtllm(
     destination = destination.resolve()
     if destination.exists():
         raise RepositoryError(f"{destination} exists; remove it, or give another directory")
-    files = EngineFiles(engine=engine.resolve(), tokenizer=destination / "tokenizer")
+    tokenizer = destination / "tokenizer"
     with partial_directory(destination, DEPLOYMENT_BYTES) as partial:
-        copy_tokenizer(checkpoint, partial / files.tokenizer.name)
+        copy_tokenizer(checkpoint, partial / tokenizer.name)
+        has_info = write_tokenizer_info(partial / tokenizer.name)
+        files = EngineFiles(
+            engine=engine.resolve(),
+            tokenizer=tokenizer,
+            tokenizer_info=tokenizer / TOKENIZER_INFO if has_info else None,
+        )
         write = _write_executor if runtime == "executor" else _write_cpp
         write(partial / "model_repository", files, config, model)
     return ModelRepository(destination / "model_repository")

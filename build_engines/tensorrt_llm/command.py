@@ -47,7 +47,9 @@ def trtllm_build_command(
         **_precision_flags(plan),
         **_reduction_flags(model, plan),
     }
-    return [TRTLLM_BUILD, *(part for name, value in flags.items() for part in (f"--{name}", value))]
+    command = [part for name, value in flags.items() for part in (f"--{name}", value)]
+    switches = ["--gather_context_logits"] if plan.gather_context_logits else []
+    return [TRTLLM_BUILD, *command, *switches]
 
 
 def _precision_flags(plan: EnginePlan) -> dict[str, str]:

@@ -73,8 +73,11 @@ def _pretrained_mismatches(
 
 
 def _build_mismatches(build: BuildConfig, plan: EnginePlan) -> Iterator[str]:
-    for limit in ("max_batch_size", "max_beam_width", "max_seq_len", "max_num_tokens"):
-        yield from _mismatch(limit, getattr(build, limit), getattr(plan, limit))
+    for name in (
+        *("max_batch_size", "max_beam_width", "max_seq_len", "max_num_tokens"),
+        "gather_context_logits",
+    ):
+        yield from _mismatch(name, getattr(build, name), getattr(plan, name))
     # What in-flight batching in Triton needs.
     yield from _mismatch("kv_cache_type", build.kv_cache_type.lower(), "paged")
     plugins = build.plugin_config

@@ -60,6 +60,8 @@ class EngineFiles:
 
     engine: Path
     tokenizer: Path
+    tokenizer_info: Path | None = None
+    """The tokenizer as xgrammar needs it; without it no request can be guided."""
 
 
 def cpp_step(
@@ -86,9 +88,6 @@ def cpp_step(
         **_shared_parameters(committed, files, limits, sliding_window),
         "gpt_model_type": "inflight_fused_batching",
         "tokenizer_dir": str(files.tokenizer),
-        # Without these two keys the model does not load; empty, guided decoding is off.
-        "xgrammar_tokenizer_info_path": "",
-        "guided_decoding_backend": "",
     }
     _set_parameters(config, parameters)
     return config
@@ -162,6 +161,9 @@ def _shared_parameters(
         "normalize_log_probs": "false",
         "exclude_input_in_output": committed.parameters["exclude_input_in_output"].string_value,
         CANCELLATION_PARAMETER: committed.parameters[CANCELLATION_PARAMETER].string_value,
+        # Without these two keys the C++ backend does not load; empty, guided decoding is off.
+        "xgrammar_tokenizer_info_path": str(files.tokenizer_info or ""),
+        "guided_decoding_backend": "xgrammar" if files.tokenizer_info else "",
     }
     if sliding_window is not None:
         # The engine attends to everything: the checkpoint format knows no window.

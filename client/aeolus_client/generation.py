@@ -40,6 +40,10 @@ class GenerationRequest(SamplingValues):
     bad_words_ids: list[list[int]] | None = None
     embedding_bias: dict[int, float] | None = None
     """What is added to the logits of these tokens."""
+    guided_decoding_guide_type: str | None = None
+    """What the reply must match: json, json_schema, regex or ebnf_grammar."""
+    guided_decoding_guide: str | None = None
+    """The schema, the regular expression, or the grammar; type json has none."""
     stream: bool = False
     return_log_probs: bool = False
     return_output_ids: bool = False

@@ -68,6 +68,15 @@ class GenerateParameters(TypedDict, total=False):
     """Of the requests that wait, the higher is served first; equal ones as they came. What runs is
     not interrupted. An API key may limit it (priority_limits).
     """
+    response_format: Mapping[str, Any]
+    """OpenAI's: type is text, json_object, or json_schema with the schema in json_schema.schema.
+    The reply matches it unless its limit of tokens or a stop string ends it. One beam.
+    """
+    guided_decoding: Mapping[str, Any]
+    """An object of TensorRT-LLM's guide type (json, json_schema, regex, ebnf_grammar) and guide:
+    the schema, the regular expression, or the grammar with a rule root; json has none. As
+    response_format otherwise.
+    """
     num_beams: int
     """Beam search; neither sampled nor streamed. The engine's widest search is decided when it is
     built.

@@ -71,11 +71,12 @@ def _step(step: Step) -> Iterator[str]:
 
 def _input_options(step: Step, tensor: Tensor) -> list[str]:
     options = []
-    if step.scalars_without_dims and tensor.dims == (1,):
+    is_number = tensor.dims == (1,) and not (step.scalars_without_dims and tensor.dtype == "BYTES")
+    if step.scalars_without_dims and is_number:
         options.append("reshape: { shape: [] }")
     if tensor.is_optional:
         options.append("optional: true")
-    if tensor.dims != (1,):
+    if not is_number:
         options.append("allow_ragged_batch: true")
     return options
 

@@ -88,6 +88,7 @@ def _preprocessing() -> Step:
             Tensor("END_ID", "INT32", "end_id"),
             Tensor("PAD_ID", "INT32", "pad_id"),
             *(Tensor(row.name.upper(), row.dtype, row.name) for row in sampling),
+            *(Tensor(name.upper(), "BYTES", name) for name in GUIDE),
             Tensor("RETURN_LOG_PROBS", "BOOL", "return_log_probs"),
             Tensor("STREAM", "BOOL", "stream"),
         ],
@@ -108,6 +109,7 @@ def _preprocessing() -> Step:
                 Tensor(f"OUT_{row.name.upper()}", row.dtype, f"_{engine.tensor}")
                 for row, engine in engine_parameters()
             ),
+            *(Tensor(f"OUT_{name.upper()}", "BYTES", f"_{name}") for name in GUIDE),
             Tensor("OUT_RETURN_PERF_METRICS", "BOOL", "_return_perf_metrics"),
         ],
     )
@@ -133,6 +135,7 @@ def _engine() -> Step:
                 Tensor(engine.tensor, row.dtype, f"_{engine.tensor}")
                 for row, engine in engine_parameters()
             ),
+            *(Tensor(name, "BYTES", f"_{name}") for name in GUIDE),
             *(Tensor(name, "INT32", None) for name in ENGINE_INPUTS_OF_OTHER_CLIENTS),
             Tensor("return_log_probs", "BOOL", "return_log_probs"),
             Tensor("return_perf_metrics", "BOOL", "_return_perf_metrics"),
@@ -158,6 +161,9 @@ def _engine() -> Step:
         ],
     )
 
+
+GUIDE = ("guided_decoding_guide_type", "guided_decoding_guide")
+"""What a reply must match: see `guided_decoding.guide`."""
 
 ENGINE_INPUTS_OF_OTHER_CLIENTS = ("num_return_sequences", "min_length")
 """Inputs of the engine step that no ensemble of ours connects."""

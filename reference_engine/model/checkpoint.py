@@ -9,7 +9,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from build_engines.checkpoint.forms import is_trtllm_config
-from build_engines.checkpoint.trtllm_config import parse_trtllm_config
 from reference_engine.model.trtllm_config import huggingface_config
 
 ARCHITECTURES = ("llama", "mistral", "stablelm")
@@ -58,6 +57,9 @@ def read_config(directory: Path) -> tuple[PreTrainedConfig, int | None]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if is_trtllm_config(content):
+            # Only here, so that a Hugging Face checkpoint is served without pydantic.
+            from build_engines.checkpoint.trtllm_config import parse_trtllm_config
+
             converted = parse_trtllm_config(content)
             return huggingface_config(converted), converted.mapping.tp_size
         return AutoConfig.from_pretrained(directory, local_files_only=True), None

@@ -4,14 +4,15 @@ The reverse of what build_engines writes. Names and rules: NVIDIA/TensorRT-LLM,
 tensorrt_llm/models/modeling_utils.py, models/llama/config.py, models/gpt/config.py.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import LlamaConfig, MistralConfig, PreTrainedConfig, StableLmConfig
 
-from build_engines.checkpoint.trtllm_config import GptConfig, TrtllmConfig
+if TYPE_CHECKING:
+    from build_engines.checkpoint.trtllm_config import TrtllmConfig
 
 
-def huggingface_config(config: TrtllmConfig) -> PreTrainedConfig:
+def huggingface_config(config: "TrtllmConfig") -> PreTrainedConfig:
     """Return the configuration of the transformers model that computes the same.
 
     A sliding window is not in TensorRT-LLM's config.json, so none is in the result.
@@ -33,7 +34,7 @@ def huggingface_config(config: TrtllmConfig) -> PreTrainedConfig:
         )
     }
     rope = _rope_parameters(config)
-    if isinstance(config, GptConfig):
+    if config.architecture == "GPTForCausalLM":
         # What build_engines makes of StableLM, with the rotary lanes in another order.
         rope["partial_rotary_factor"] = config.rotary_pct
         return StableLmConfig(**fields, layer_norm_eps=config.norm_epsilon, rope_parameters=rope)
@@ -47,7 +48,7 @@ def huggingface_config(config: TrtllmConfig) -> PreTrainedConfig:
     return LlamaConfig(**fields)
 
 
-def _rope_parameters(config: TrtllmConfig) -> dict[str, Any]:
+def _rope_parameters(config: "TrtllmConfig") -> dict[str, Any]:
     scaling = dict(config.rotary_scaling or {"rope_type": "default"})
     scaling.setdefault("rope_type", scaling.get("type", "default"))
     scaling.pop("type", None)

@@ -1,18 +1,17 @@
 """A rank other than the first, as the engine's process sees it: a child process."""
 
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Pipe
 from typing import Any
 
+from aeolus_contract.interpreter import environment, interpreter
 from engine_step.interface import RankLostError
 from reference_engine.model.checkpoint import CheckpointError
-from reference_engine.ranks.orders import Call, Start
+from reference_engine.ranks.rank import Call, Start
 
 MODULE = "reference_engine.ranks.worker"
 EXIT_SECONDS = 2
@@ -37,10 +36,10 @@ class Follower:
         self._connection, other_end = Pipe()
         with other_end:
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [_python(), "-m", MODULE, str(other_end.fileno()), str(os.getpid())],
+                [interpreter(), "-m", MODULE, str(other_end.fileno()), str(os.getpid())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[other_end.fileno()],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env=environment(),
             )
         self._connection.send(start)
         self._watcher = threading.Thread(target=self._watch, name=self._name, daemon=True)
@@ -90,10 +89,3 @@ class Follower:
         self._process.wait()
         if not self._closing and (error := self.lost()):
             self._on_lost(error)
-
-
-def _python() -> str:
-    """Return the interpreter; in Triton's stub, which embeds one, the first on PATH."""
-    if "python" in os.path.basename(sys.executable):
-        return sys.executable
-    return shutil.which("python3") or "python3"

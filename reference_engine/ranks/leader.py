@@ -8,11 +8,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 from engine_step.interface import RankLostError
+from reference_engine.config import EngineConfig
 from reference_engine.model.kv_cache import Row
 from reference_engine.model.model_runner import ModelRunner
 from reference_engine.ranks.follower import Follower
-from reference_engine.ranks.orders import Start
-from reference_engine.ranks.rank import ModelSpec, load_rank, use_own_cores
+from reference_engine.ranks.rank import Start, load_rank, use_own_cores
 from reference_engine.ranks.share import Rank
 
 
@@ -61,29 +61,29 @@ class LeadingRunner:
 
 @contextmanager
 def open_ranks(
-    spec: ModelSpec, size: int, on_lost: Callable[[RankLostError], None]
+    config: EngineConfig, on_lost: Callable[[RankLostError], None]
 ) -> Iterator[LeadingRunner]:
-    """Load the model over `size` ranks, this process the first; ends the others on leaving.
+    """Load the model over its ranks, this process the first; ends the others on leaving.
 
     Args:
-        spec: the model.
-        size: how many ranks.
+        config: the model, and how many ranks share it.
         on_lost: called from another thread when a rank has ended by itself.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or not be shared like this.
         RankLostError: a rank ended while it loaded.
     """
+    size = config.tensor_parallel_size
     leading, *others = (Rank(index, size) for index in range(size))
     followers: list[Follower] = []
     with ExitStack() as stack:
         with TemporaryDirectory(prefix="aeolus-ranks-") as directory:
             rendezvous = Path(directory) / "rendezvous"
             for rank in others:
-                followers.append(Follower(Start(spec, rank, rendezvous), on_lost))
+                followers.append(Follower(Start(config, rank, rendezvous), on_lost))
                 stack.callback(followers[-1].close)
             use_own_cores(leading)
-            runner, collectives = load_rank(spec, leading)
+            runner, collectives = load_rank(config, leading)
             for follower in followers:
                 follower.wait_for_answer()
             collectives.connect(rendezvous)

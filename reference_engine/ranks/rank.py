@@ -1,14 +1,14 @@
-"""What every rank, leading or following, builds for itself."""
+"""What every rank builds for itself, and what the leading one sends to the others."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from reference_engine.model.checkpoint import read_shape
+from reference_engine.config import EngineConfig
 from reference_engine.model.decoder import Decoder
-from reference_engine.model.hardware import CPU
 from reference_engine.model.kv_cache import KVCache
 from reference_engine.model.model_runner import ModelRunner
 from reference_engine.ranks.collectives import Collectives
@@ -17,27 +17,33 @@ from reference_engine.ranks.share import Rank
 
 
 @dataclass(frozen=True, slots=True)
-class ModelSpec:
-    """The model that the ranks share, and the cache each has of it."""
+class Start:
+    """To a following rank: load the model, answer None or what is wrong; meet, answer None."""
 
-    directory: Path
-    dtype: str
-    max_seq_len: int
-    num_blocks: int
-    block_size: int
+    config: EngineConfig
+    rank: Rank
+    rendezvous: Path
 
 
-def load_rank(spec: ModelSpec, rank: Rank) -> tuple[ModelRunner, Collectives]:
+@dataclass(frozen=True, slots=True)
+class Call:
+    """To a following rank: call a method of `ModelRunner`; not answered."""
+
+    method: str
+    arguments: tuple[Any, ...]
+
+
+def load_rank(config: EngineConfig, rank: Rank) -> tuple[ModelRunner, Collectives]:
     """Load one rank's share; the runner computes once its collectives are connected.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or not be shared like this.
     """
     collectives = Collectives(rank)
-    model = load_shard(spec.directory, spec.dtype, rank)
-    shape = shape_of(read_shape(spec.directory), rank)
-    cache = KVCache(shape, spec.num_blocks, spec.block_size, model.dtype, CPU)
-    decoder = Decoder(model, spec.max_seq_len, collectives.all_reduce, collectives.all_gather)
+    model = load_shard(config.checkpoint_dir, config.dtype, rank)
+    shape = shape_of(config.shape, rank)
+    cache = KVCache(shape, config.num_blocks, config.block_size, model.dtype, config.device)
+    decoder = Decoder(model, config.max_seq_len, collectives.all_reduce, collectives.all_gather)
     return ModelRunner(decoder, cache), collectives
 
 

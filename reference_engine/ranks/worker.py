@@ -12,8 +12,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from reference_engine.model.checkpoint import CheckpointError
-from reference_engine.ranks.orders import Call, Start
-from reference_engine.ranks.rank import load_rank, use_own_cores
+from reference_engine.ranks.rank import Call, Start, load_rank, use_own_cores
 
 PR_SET_PDEATHSIG = 1
 
@@ -25,7 +24,7 @@ def main() -> None:
         start: Start = connection.recv()
         use_own_cores(start.rank)
         try:
-            runner, collectives = load_rank(start.spec, start.rank)
+            runner, collectives = load_rank(start.config, start.rank)
         except CheckpointError as error:
             connection.send(str(error))
             return

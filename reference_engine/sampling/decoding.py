@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from engine_step.interface import EngineRequest
+from guided_decoding.grammar import Follower
 from reference_engine.sampling import sampler
 from reference_engine.sampling.beam_search import BeamSearch
 from reference_engine.sampling.sampler import Sampler
@@ -12,10 +13,23 @@ from reference_engine.sampling.sampler import Sampler
 Decoding = Sampler | BeamSearch
 
 
-def start(request: EngineRequest, max_new_tokens: int, device: torch.device) -> Decoding:
-    """Return how the tokens of `request` are chosen from logits on `device`."""
-    make = BeamSearch if request.sampling.beam_width > 1 else Sampler
-    return make(request, max_new_tokens, device)
+def start(
+    request: EngineRequest,
+    max_new_tokens: int,
+    device: torch.device,
+    follower: Follower | None = None,
+) -> Decoding:
+    """Return how the tokens of `request` are chosen from logits on `device`.
+
+    Args:
+        request: checked.
+        max_new_tokens: tokens after which it ends.
+        device: of the logits.
+        follower: of a guided request, which has one beam.
+    """
+    if request.sampling.beam_width > 1:
+        return BeamSearch(request, max_new_tokens, device)
+    return Sampler(request, max_new_tokens, device, follower)
 
 
 def advance(parts: Sequence[tuple[Decoding, torch.Tensor]]) -> list[Exception | None]:

@@ -157,7 +157,7 @@ def nothing_to_choose(highest: float) -> Exception:
     """Return the error of a request whose highest score of a step is this one."""
     if highest == BANNED:
         return RequestRefusedError(
-            "no token can be chosen: the request bans every token at this point of its output;"
-            " ban fewer, or name an end id"
+            "no token can be chosen: the request bans every token at this point of its output,"
+            " or every one that its guide lets come; ban fewer, or name an end id"
         )
     return RuntimeError(f"no token can be chosen: the highest score is {highest}")

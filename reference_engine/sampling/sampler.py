@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 import torch
 
-from engine_step.interface import BeamLogProbs, EngineRequest, FinishReason, TopTokens
+from engine_step.interface import (
+    BeamLogProbs,
+    EngineRequest,
+    FinishReason,
+    RequestRefusedError,
+    TopTokens,
+)
+from engine_step.top_tokens import top_tokens
+from guided_decoding.grammar import Follower
+from guided_decoding.guide import GuideError
 from reference_engine.sampling import processors
 from reference_engine.sampling.stop_criteria import StopCriteria
-from reference_engine.sampling.top_tokens import top_tokens
 from reference_engine.sampling.truncation import keep_min_p, keep_top_k, keep_top_p
 
 
@@ -23,7 +31,14 @@ class Sampler:
     num_rows = 1
     parents = (0,)
 
-    def __init__(self, request: EngineRequest, max_new_tokens: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        request: EngineRequest,
+        max_new_tokens: int,
+        device: torch.device,
+        follower: Follower | None = None,
+    ) -> None:
+        self._follower = follower
         self.sampling = request.sampling
         self.is_greedy = processors.is_greedy(request.sampling)
         self.divisor = processors.divisor(request.sampling)
@@ -78,9 +93,16 @@ class Sampler:
         return TopTokens(self._top.ids[begin:], self._top.log_probs[begin:])
 
     def process(self, scores: torch.Tensor) -> None:
-        """Apply the request's bias, penalties and bans to float32 [1, vocab], in place."""
+        """Apply the request's bias, penalties, bans and guide to float32 [1, vocab], in place."""
         if self._chain:
             processors.apply(self._chain, self._token_ids[:, : self._length], scores)
+        if self._follower:
+            try:
+                allowed = self._follower.allowed()
+            except GuideError as error:
+                raise RequestRefusedError(f"guided_decoding_guide {error}") from error
+            banned = torch.from_numpy(~allowed).to(scores.device)
+            scores.masked_fill_(banned, processors.BANNED)
 
     def fill_with_noise(self, row: torch.Tensor) -> None:
         """Draw float32 [vocab] from the exponential distribution by the seed, in place."""
@@ -98,6 +120,8 @@ class Sampler:
             top: of the one position, where the request asks for it.
         """
         self._cumulative += log_prob
+        if self._follower:
+            self._follower.accept(token)
         if self._stop.is_end(token):
             self._finish_reason = "stop"
             return

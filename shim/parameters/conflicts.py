@@ -81,6 +81,7 @@ def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> 
         yield Problem("max_time", 'beam search has no text before its end; give "num_beams": 1')
     if (parameters.num_return_sequences or 1) > parameters.beams(api) > 1:
         yield Problem("num_return_sequences", f"more than the {parameters.beams(api)} of num_beams")
+    yield from _guide_conflicts(parameters, has_beams)
     yield from _token_conflicts(parameters)
     yield from _template_conflicts(parameters)
     has_short_prompt = parameters.prompt is not None or len(parameters.token_ids or [0, 0]) == 1
@@ -88,6 +89,19 @@ def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> 
         yield Problem(
             "forced_bos_token_id", "would act after a prompt of one token, which the engine cannot"
         )
+
+
+def _guide_conflicts(parameters: Parameters, has_beams: bool) -> Iterator[Problem]:
+    if parameters.guide is None:
+        return
+    name = "response_format" if parameters.guided_decoding is None else "guided_decoding"
+    if parameters.guided_decoding and parameters.response_format:
+        yield Problem("guided_decoding", "give it or 'response_format', not both")
+    if has_beams:
+        yield Problem(name, 'a guided reply has one beam; give "num_beams": 1')
+    for other in ("min_new_tokens", "min_length"):
+        if getattr(parameters, other):
+            yield Problem(other, f"a reply ends where its {name} ends; leave it out")
 
 
 def _token_conflicts(parameters: Parameters) -> Iterator[Problem]:

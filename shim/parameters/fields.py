@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from shim.parameters.guides import GuidedDecoding, ResponseFormat
+
 
 class ParameterFields(BaseModel):
     """`None` means not given."""
@@ -31,6 +33,8 @@ class ParameterFields(BaseModel):
     stop: list[str] | None = None
     logit_bias: dict[str, float] | None = None
     priority: float | None = None
+    response_format: ResponseFormat | None = None
+    guided_decoding: GuidedDecoding | None = None
     num_beams: int | None = None
     temperature: float | None = None
     top_k: int | None = None

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 
 from catalog import PredictApi
 from shim.parameters.fields import ParameterFields
+from shim.parameters.guides import Guide
 from shim.parameters.table import Row, generate_map
 
 Decoding = Literal["beams", "sampling", "greedy"]
@@ -92,6 +93,13 @@ class Parameters(ParameterFields):
         return ids[self.attention_mask.count(0) :]
 
     @property
+    def guide(self) -> Guide | None:
+        """What the reply must match."""
+        if self.guided_decoding is not None:
+            return self.guided_decoding.as_guide
+        return None if self.response_format is None else self.response_format.as_guide
+
+    @property
     def without_beams(self) -> dict[str, object]:
         """The parameters that mean something else in a beam search, by name."""
         return {name: getattr(self, name) for name in WITHOUT_BEAMS}
@@ -100,7 +108,8 @@ class Parameters(ParameterFields):
         """Beams asked for, or the default where nothing asked for contradicts it."""
         if self.num_beams is not None:
             return self.num_beams
-        if self.do_sample or self.is_streamed(api) or any(self.without_beams.values()):
+        has_one = self.do_sample or self.is_streamed(api) or self.guide is not None
+        if has_one or any(self.without_beams.values()):
             return 1
         return api.defaults.num_beams
 

@@ -8,11 +8,20 @@ from aeolus_client import InvalidRequestError
 from shim.parameters.table import generate_map
 
 PROMPT_NAMES = [("text_input", "prompt"), ("input_ids", "prompt")]
+GUIDE_NAMES = [
+    ("guided_decoding_guide", "text"),
+    ("guided_decoding_guide_type", "guided_decoding"),
+]
 LOGPROBS_NAMES = [("prompt_logprobs", "echo"), ("top_logprobs", "logprobs")]
 THE_PROMPT = "the prompt "
 PROMPTS = ("messages", "input", "prompt", "user_message", "input_ids", "inputs")
 ROWS = [row for row in generate_map().values() if row.category in ("native", "derived")]
-NAMES = [*((str(row.becomes), row.name) for row in ROWS), *PROMPT_NAMES, *LOGPROBS_NAMES]
+NAMES = [
+    *((str(row.becomes), row.name) for row in ROWS),
+    *PROMPT_NAMES,
+    *LOGPROBS_NAMES,
+    *GUIDE_NAMES,
+]
 TENSOR = re.compile(rf"\b({'|'.join(tensor for tensor, _ in NAMES)})(?:_ids|_id_weights)?\b")
 
 

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from aeolus_contract.parameters import SamplingParameter, sampling_parameters
+from shim.parameters.guides import GuidedDecoding, ResponseFormat
 from shim.parameters.token_types import (
     LogitBias,
     MaskRow,
@@ -35,11 +36,13 @@ TypeName = Literal[
     "any",
     "boolean",
     "early_stopping",
+    "guided_decoding",
     "integer",
     "logit_bias",
     "mask",
     "number",
     "object",
+    "response_format",
     "sequence_bias",
     "string",
     "strings",
@@ -62,11 +65,13 @@ TYPES: Mapping[TypeName, Any] = MappingProxyType(
         "early_stopping": Annotated[
             bool | Literal["never"], BeforeValidator(_check_early_stopping)
         ],
+        "guided_decoding": GuidedDecoding,
         "integer": int,
         "logit_bias": LogitBias,
         "mask": MaskRow,
         "number": float,
         "object": dict[str, Any],
+        "response_format": ResponseFormat,
         "sequence_bias": SequenceBias,
         "string": str,
         "strings": Strings,

@@ -45,6 +45,7 @@ def generation_request(parameters: Parameters, model: ModelEntry) -> GenerationR
         exclude_input_in_output=not is_full_text,
         skip_special_tokens=skip_special_tokens,
         **(_native_fields(values, decoding) | _token_fields(parameters)),
+        **_guide_fields(parameters),
     )
     return replace(request, top_k=1) if decoding == "greedy" else request
 
@@ -119,6 +120,11 @@ def _token_fields(parameters: Parameters) -> dict[str, Any]:
         "end_ids": None if end_ids is None else _of_the_vocabulary(end_ids),
         "embedding_bias": _embedding_bias(parameters) or None,
     }
+
+
+def _guide_fields(parameters: Parameters) -> dict[str, Any]:
+    kind, text = parameters.guide or (None, None)
+    return {"guided_decoding_guide_type": kind, "guided_decoding_guide": text}
 
 
 def _embedding_bias(parameters: Parameters) -> dict[int, float]:

@@ -45,6 +45,27 @@ def test_every_name_is_a_parameter_that_the_service_acts_on() -> None:
             {7: -math.inf, 8: 3.0},
         ),
         ({"top_p": None}, "top_p", None),
+        ({"response_format": {"type": "text"}}, "guided_decoding_guide", None),
+        (
+            {"response_format": {"type": "json_object"}},
+            "guided_decoding_guide",
+            '{"type": "object"}',
+        ),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "a", "schema": {}},
+                }
+            },
+            "guided_decoding_guide",
+            "{}",
+        ),
+        (
+            {"guided_decoding": {"type": "regex", "guide": "a+"}},
+            "guided_decoding_guide_type",
+            "regex",
+        ),
     ],
 )
 def test_a_parameter_becomes_a_field(given: dict[str, Any], field: str, value: object) -> None:
@@ -60,6 +81,8 @@ def test_a_parameter_becomes_a_field(given: dict[str, Any], field: str, value: o
         ({"logit_bias": 3}, "logit_bias cannot be 3"),
         ({"sequence_bias": [[[1, 2], 3]]}, "sequence_bias cannot be"),
         ({"early_stopping": "soon"}, "early_stopping cannot be 'soon'"),
+        ({"response_format": {"type": "xml"}}, "response_format cannot be .*type is text"),
+        ({"guided_decoding": {}}, "guided_decoding cannot be {}"),
         ({"max_time": 3}, "max_time: Triton has no tensor for it"),
         ({"temperature": "hot"}, "temperature is 'hot'; it must be a number"),
         ({"top_k": 5.7}, "top_k is 5.7; it must be an integer"),

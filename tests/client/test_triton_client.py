@@ -23,7 +23,7 @@ from aeolus_client import (
 from launcher.ports import free_ports
 from launcher.server import TritonServer
 from support.asking import QUESTION
-from support.metrics import stopped_before, wait_for_active_requests
+from support.metrics import steps, stopped_before, wait_for_steps
 
 pytestmark = pytest.mark.server
 
@@ -93,12 +93,12 @@ def test_a_reader_slower_than_the_engine_gets_all_of_it_in_fewer_chunks(
 
     async def both(client: TritonClient) -> tuple[list[TextChunk], list[TextChunk]]:
         fast = await chunks_of(client, request)
-        slow = []
+        before, slow = steps(triton), []
         async with aclosing(client.stream(replace(request, request_id="slow"))) as chunks:
             async for chunk in chunks:
                 slow.append(chunk)
                 if len(slow) == 1:
-                    await asyncio.to_thread(wait_for_active_requests, triton, 0)
+                    await asyncio.to_thread(wait_for_steps, triton, before + 299)
                     await asyncio.sleep(0.5)
         return fast, slow
 

@@ -34,6 +34,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "no end": {"end_ids": [], "stream": True},
     "bias": {"embedding_bias": {300: -math.inf, 301: 1.5}},
     "bad words": {"bad_words": ["breeze", " breeze"], "bad_words_ids": [[300, 301]]},
+    "guided": {"guided_decoding_guide_type": "regex", "guided_decoding_guide": "[a-z ]+é?"},
     "beams": {"beam_width": 3, "length_penalty": 0.5},
     "echo": {"exclude_input_in_output": False},
     "prioritized": {"priority": 0.75, "skip_special_tokens": False, "split_special_tokens": False},

@@ -182,6 +182,7 @@ def test_only_the_shim_and_prometheus_reach_triton(example: Path) -> None:
     ("change", "reason"),
     [
         ({"models": {}}, "at '/models'"),
+        ({"shims": {"replicas": 2}}, "'shims' not allowed"),
         ({"models": {"gpt-4": {}}}, "gpt-4"),
         ({"models": {"mistral-7b": {"replicas": "two"}}}, "at '/models/mistral-7b/replicas'"),
         ({"models": {"mistral-7b": {"replica": 2}}}, "at '/models/mistral-7b'"),

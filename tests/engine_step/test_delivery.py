@@ -36,7 +36,13 @@ def test_tokens_that_wait_go_out_together_and_the_end_of_a_stream_by_itself() ->
 
 
 def test_a_first_token_and_an_end_do_not_wait_for_the_next_round_what_is_between_does() -> None:
-    delivery = Delivery(lambda _: None, lambda: None, check_period_seconds=60, round_seconds=3600)
+    delivery = Delivery(
+        lambda _: None,
+        lambda: None,
+        check_period_seconds=60,
+        round_seconds=3600,
+        round_seconds_a_stream=3600,
+    )
     sender, first_is_sent = SlowSender(), threading.Event()
     sender.go_on.set()
 
@@ -50,3 +56,20 @@ def test_a_first_token_and_an_end_do_not_wait_for_the_next_round_what_is_between
         delivery.send(sender, TokenEvent([[token]], is_final=token == 4), to_response)
     delivery.close()
     assert sender.sent == [([[1]], 0), ([[2, 3, 4]], FINAL)]
+
+
+def test_the_tokens_of_a_lone_stream_do_not_wait_for_a_full_round() -> None:
+    delivery = Delivery(lambda _: None, lambda: None, check_period_seconds=60, round_seconds=3600)
+    sender = SlowSender()
+    sender.go_on.set()
+    for token in (1, 2, 3):
+        is_sent = threading.Event()
+
+        def to_response(event: TokenEvent, is_sent: threading.Event = is_sent) -> list[list[int]]:
+            is_sent.set()
+            return event.output_ids
+
+        delivery.send(sender, TokenEvent([[token]], is_final=False), to_response)
+        assert is_sent.wait(30)
+    delivery.close()
+    assert sender.sent == [([[token]], 0) for token in (1, 2, 3)]

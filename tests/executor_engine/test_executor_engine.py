@@ -191,7 +191,7 @@ def test_an_id_in_use_is_refused_and_an_unknown_one_is_cancelled_without_effect(
         ({"beam_width": 5}, "beam_width is 5"),
         ({"top_p": 1.5}, "top_p is 1.5"),
         ({"end_id": 10**6}, "end_id is 1000000"),
-        ({"prompt_logprobs": 0}, "prompt_logprobs is 0, but the logits of prompts are not read"),
+        ({"prompt_logprobs": 0}, "prompt_logprobs is 0, but this engine was built without"),
         ({"top_logprobs": 3}, "top_logprobs is 3, but TensorRT-LLM returns log probabilities of"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import torch
 
 from engine_step.metrics import GAUGES
 from launcher.server import TritonServer
@@ -43,7 +44,7 @@ def server(directory: Path) -> Iterator[TritonServer]:
 
 @pytest.fixture(scope="module")
 def url(server: TritonServer) -> Iterator[str]:
-    with serve_shim(server.grpc_address, [MODEL]) as url:
+    with serve_shim(server.grpc_address, [MODEL, "mistral-7b"]) as url:
         wait_until_ready(url)
         yield url
 
@@ -82,6 +83,26 @@ def test_a_beam_search_with_the_catalogs_defaults_is_transformers(url: str) -> N
         f"{url}/predict", json={**body, "num_beams": 4, "length_penalty": 0.0}, timeout=60
     )
     assert penalised.status_code == 200
+
+
+@pytest.mark.parametrize("limit", [0, 1])
+def test_a_repeated_prompt_is_scored_as_the_model_scores_it(url: str, limit: int) -> None:
+    """What lm-evaluation-harness asks for."""
+    prompt = [100, 200, 300, 200, 7]
+    body = {"model": "mistral-7b", "prompt": prompt, "echo": True, "logprobs": 2}
+    reply = httpx.post(
+        f"{url}/v1/completions", json={**body, "max_tokens": limit, "temperature": 0}, timeout=60
+    )
+    assert reply.status_code == 200, reply.text
+    found = reply.json()["choices"][0]["logprobs"]
+    model = Oracle(DEMO).model
+    log_probs = torch.log_softmax(model(torch.tensor([prompt])).logits[0].detach(), dim=-1)
+    own = [float(row[token]) for row, token in zip(log_probs, prompt[1:], strict=False)]
+    best = log_probs.max(dim=-1).values.tolist()
+    assert found["token_logprobs"] == pytest.approx([None, *own, *best[4:]][: 5 + limit], abs=1e-4)
+    assert len(found["tokens"]) == len(found["top_logprobs"]) == 5 + limit
+    for top, expected in zip(found["top_logprobs"][1:], best, strict=False):
+        assert max(top.values()) == pytest.approx(expected, abs=1e-4)
 
 
 def test_what_the_cpp_backend_refuses_is_served(server: TritonServer) -> None:

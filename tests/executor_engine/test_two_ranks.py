@@ -19,8 +19,9 @@ from launcher.supervisor import Supervisor
 from support.engine_harness import Oracle
 from support.engine_tensors import ask, question
 from support.processes import left_after
+from support.readme_parameters import README_PARAMETERS, question_of
 from support.rehearsal import DEMO, install_stand_in, write_ranks
-from support.serving import shim_server, wait_until_ready
+from support.serving import serve_shim, shim_server, wait_until_ready
 from support.trtllm_engines import make_engine
 
 MODEL = "llama-2-70b"
@@ -82,6 +83,15 @@ def test_the_leader_serves_what_transformers_says(server: TritonServer) -> None:
     assert ranks_of(server) == [0, 1]
     (reply,) = ask(server, question(PROMPT, 12))
     assert reply.beams == Oracle(DEMO).generate(PROMPT, 12, do_sample=False)
+
+
+def test_every_parameter_of_the_readme_is_served(server: TritonServer) -> None:
+    with serve_shim(server.grpc_address, [MODEL]) as url:
+        wait_until_ready(url)
+        for name, value in README_PARAMETERS[MODEL].items():
+            path, body = question_of(load_catalog()[MODEL], name, value)
+            reply = httpx.post(f"{url}{path}", json=body, timeout=120)
+            assert reply.status_code == 200, (body, reply.text)
 
 
 def test_an_engine_that_dies_is_started_again_with_all_its_ranks(

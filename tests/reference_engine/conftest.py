@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from support.checkpoints import make_llama, make_mistral, make_stablelm
 from support.engine_harness import Oracle, Served
@@ -19,7 +20,9 @@ MAKERS: dict[str, Callable[[Path], Path]] = {
 
 
 def _serve(checkpoint: Path) -> Iterator[Served]:
-    engine = ReferenceEngine(checkpoint, max_batch_size=16, max_beam_width=4, dtype="float32")
+    engine = ReferenceEngine(
+        EngineConfig.resolve(checkpoint, max_batch_size=16, max_beam_width=4, dtype="float32")
+    )
     yield Served(engine, Oracle(checkpoint))
     engine.shutdown()
 

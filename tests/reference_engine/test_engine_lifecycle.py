@@ -16,6 +16,7 @@ from engine_step.interface import (
     RequestRefusedError,
     TokenEvent,
 )
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from reference_engine.model.model_runner import ModelRunner
 from reference_engine.prefill_budget import FIRST_TOKENS_BESIDE_STREAMS
@@ -29,7 +30,9 @@ LONG = 500
 @pytest.fixture
 def small(checkpoint: Path) -> Iterator[ReferenceEngine]:
     """An engine with two rows and room for two waiting requests."""
-    engine = ReferenceEngine(checkpoint, max_batch_size=2, max_beam_width=2, max_queue_size=2)
+    engine = ReferenceEngine(
+        EngineConfig.resolve(checkpoint, max_batch_size=2, max_beam_width=2, max_queue_size=2)
+    )
     yield engine
     engine.shutdown()
 
@@ -221,7 +224,7 @@ def test_a_listener_that_raises_ends_only_its_own_request(llama: Served) -> None
 
 def test_shutdown_ends_running_and_waiting_requests_with_an_error(checkpoint: Path) -> None:
     before = engine_threads()
-    engine = ReferenceEngine(checkpoint, max_batch_size=1)
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, max_batch_size=1))
     replies = [Replies() for _ in range(4)]
     for each in replies:
         engine.submit(request(PROMPT, LONG), each)
@@ -235,7 +238,7 @@ def test_shutdown_ends_running_and_waiting_requests_with_an_error(checkpoint: Pa
 def test_after_shutdown_a_request_is_refused_and_a_second_shutdown_is_harmless(
     checkpoint: Path,
 ) -> None:
-    engine = ReferenceEngine(checkpoint, max_batch_size=1)
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, max_batch_size=1))
     engine.shutdown()
     engine.shutdown()
     with pytest.raises(EngineStoppedError, match="shut down"):
@@ -266,7 +269,7 @@ def test_a_failed_forward_pass_ends_its_requests_and_the_engine_goes_on(
 def test_when_the_step_loop_dies_every_request_hears_of_it(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = ReferenceEngine(checkpoint, max_batch_size=1)
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, max_batch_size=1))
     running, waiting = hold(engine), Replies()
     engine.submit(request(PROMPT), waiting)
 

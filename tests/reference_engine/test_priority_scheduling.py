@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from engine_step.interface import RequestRefusedError, TokenEvent
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from support.engine_harness import Replies, request
 
 
 @pytest.fixture
 def one_row(checkpoint: Path) -> Iterator[ReferenceEngine]:
-    engine = ReferenceEngine(checkpoint, max_batch_size=1, dtype="float32")
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, max_batch_size=1, dtype="float32"))
     yield engine
     engine.shutdown()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine_step.interface import RequestRefusedError, TokenEvent
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from reference_engine.model.kv_cache import Row
 from reference_engine.model.model_runner import ModelRunner
@@ -41,11 +42,13 @@ def forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 def narrow(checkpoint: Path) -> Iterator[ReferenceEngine]:
     """An engine with four rows and a cache of 256 tokens."""
     engine = ReferenceEngine(
-        checkpoint,
-        max_batch_size=4,
-        max_beam_width=4,
-        max_tokens_in_paged_kv_cache=256,
-        dtype="float32",
+        EngineConfig.resolve(
+            checkpoint,
+            max_batch_size=4,
+            max_beam_width=4,
+            max_tokens_in_paged_kv_cache=256,
+            dtype="float32",
+        )
     )
     yield engine
     engine.shutdown()
@@ -55,7 +58,7 @@ def test_a_long_prompt_beside_a_stream_is_computed_in_small_chunks_with_every_to
     tmp_path: Path, forward_passes: list[list[int]]
 ) -> None:
     checkpoint = make_llama(tmp_path, max_position_embeddings=2304)
-    engine = ReferenceEngine(checkpoint, dtype="float32")
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, dtype="float32"))
     long, stream = Replies(), Replies()
     prompt = random_prompt(2000, 1)
     submitted = False
@@ -82,7 +85,7 @@ def test_a_long_prompt_beside_a_stream_is_computed_in_small_chunks_with_every_to
 def test_prompts_that_arrive_together_are_computed_in_one_pass(
     checkpoint: Path, forward_passes: list[list[int]]
 ) -> None:
-    engine = ReferenceEngine(checkpoint, max_batch_size=8, dtype="float32")
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, max_batch_size=8, dtype="float32"))
     together = [Replies() for _ in range(6)]
     replies = Replies()
 
@@ -160,7 +163,7 @@ def test_the_same_request_alone_and_among_fifteen_others_gives_the_same_tokens(
     checkpoint: Path,
 ) -> None:
     prompts = [random_prompt(length, length) for length in range(5, 85, 5)]
-    engine = ReferenceEngine(checkpoint, max_batch_size=16, dtype="float32")
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, max_batch_size=16, dtype="float32"))
     alone = [ask(engine, request(prompt, 30)) for prompt in prompts]
     together = [Replies() for _ in prompts]
     for prompt, replies in zip(prompts, together, strict=True):

@@ -1,4 +1,4 @@
-"""Images built from the Dockerfiles by buildah, without a daemon or a registry, and run.
+"""Images built from the Dockerfiles by buildah, without a daemon or a registry.
 
 Needs root, buildah and debootstrap, and reaches Debian's mirror and PyPI as this machine does.
 """
@@ -7,8 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,17 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 DEBIAN = "localhost/debian:bookworm-slim"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+NOT_IN_SLIM = (
+    *("usr/share/doc", "usr/share/info", "usr/share/locale", "usr/share/man"),
+    *("dev", "var/cache/apt", "var/lib/apt/lists"),
+)
+APT_CLEANS = """
+APT::Update::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };
+DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };
+Dir::Cache::pkgcache "";
+Dir::Cache::srcpkgcache "";
+"""
+"""What Debian's own slim image leaves out, and how it keeps apt from leaving packages behind."""
 WHEELS = Path(os.environ.get("PIP_FIND_LINKS", "/nowhere"))
 """A directory of wheels of this machine, where it has one."""
 ENVIRONMENT = os.environ | {"BUILDAH_ISOLATION": "chroot"}
@@ -44,32 +53,33 @@ def exists(image: str) -> bool:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
 
 
-def build_debian(directory: Path) -> None:
+def build_debian() -> None:
     """Make the image that stands for debian:bookworm-slim, unless there is one.
 
     It knows how this machine reaches PyPI: its certificates, and its directory of wheels.
     """
     if exists(DEBIAN):
         return
-    root = directory / "debian"
-    subprocess.run(
-        ["debootstrap", "--variant=minbase", "bookworm", root, "http://deb.debian.org/debian"],
-        check=True,
-        capture_output=True,
-    )
-    for each in ("var/cache/apt/archives", "var/lib/apt/lists"):
-        shutil.rmtree(root / each)
-        (root / each).mkdir()
-    shutil.copy(CERTIFICATES, root / "etc" / "host-certificates.crt")
-    settings = f"[global]\ncert = /etc/host-certificates.crt\nfind-links = {WHEELS}\n"
-    (root / "etc" / "pip.conf").write_text(settings)
     container = buildah("from", "scratch")
     try:
-        shutil.copytree(root, buildah("mount", container), symlinks=True, dirs_exist_ok=True)
+        root = Path(buildah("mount", container))
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", "bookworm", root, "http://deb.debian.org/debian"],
+            check=True,
+            capture_output=True,
+        )
+        for each in NOT_IN_SLIM:
+            shutil.rmtree(root / each)
+            (root / each).mkdir()
+        settings = "".join(f"path-exclude /{each}/*\n" for each in NOT_IN_SLIM if each[:3] == "usr")
+        (root / "etc" / "dpkg" / "dpkg.cfg.d" / "docker").write_text(settings)
+        (root / "etc" / "apt" / "apt.conf.d" / "docker-clean").write_text(APT_CLEANS)
+        shutil.copy(CERTIFICATES, root / "etc" / "host-certificates.crt")
+        settings = f"[global]\ncert = /etc/host-certificates.crt\nfind-links = {WHEELS}\n"
+        (root / "etc" / "pip.conf").write_text(settings)
         buildah("commit", container, DEBIAN)
     finally:
         buildah("rm", container)
-        shutil.rmtree(root)
 
 
 def copy_of_checkout(directory: Path) -> Path:
@@ -96,16 +106,18 @@ def build(image: str, dockerfile: Path, context: Path, **arguments: str) -> None
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image, and what its configuration says."""
+    """An image, what its configuration says, and the digests of its layers, the lowest first."""
 
     name: str
     config: dict[str, Any]
+    layers: list[str]
 
     @classmethod
     def read(cls, name: str) -> "Image":
         """Look at an image."""
         inspected = json.loads(buildah("inspect", "--type", "image", name))
-        return cls(name, inspected["Docker"]["config"])
+        docker = inspected["Docker"]
+        return cls(name, docker["config"], docker["rootfs"]["diff_ids"])
 
     @property
     def command(self) -> list[str]:
@@ -113,52 +125,15 @@ class Image:
         return [*self.config["Entrypoint"], *self.config["Cmd"]]
 
     @property
+    def healthcheck(self) -> list[str]:
+        """What tells whether a container is healthy."""
+        test: list[str] = self.config["Healthcheck"]["Test"]
+        assert test[0] == "CMD"
+        return test[1:]
+
+    @property
     def megabytes(self) -> float:
         """Uncompressed size."""
         sizes = json.loads(buildah("images", "--json", self.name))
         number, unit = str(sizes[0]["size"]).split()
         return float(number) * {"MB": 1.0, "GB": 1000.0}[unit]
-
-
-@contextmanager
-def container(image: Image, **volumes: Path) -> Iterator["Container"]:
-    """A container of an image; volumes are directories here by their path there, `/` as `_`."""
-    name = buildah("from", "--pull-never", image.name)
-    try:
-        yield Container(
-            name, image, {path.replace("_", "/"): here for path, here in volumes.items()}
-        )
-    finally:
-        buildah("rm", name)
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A container, in which commands run as the image's user."""
-
-    name: str
-    image: Image
-    volumes: dict[str, Path]
-
-    def start(self, command: list[str], **environment: str) -> "subprocess.Popen[str]":
-        """Start a command; its output is joined."""
-        return subprocess.Popen(
-            [
-                *("buildah", "run", "--network", "host", "--user", self.image.config["User"]),
-                *(f"--volume={here}:/{path}" for path, here in self.volumes.items()),
-                *(f"--env={name}={value}" for name, value in environment.items()),
-                *(self.name, "--", *command),
-            ],
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def run(self, command: list[str], **environment: str) -> str:
-        """Run a command to its end; returns its output."""
-        with self.start(command, **environment) as process:
-            assert process.stdout is not None
-            output = process.stdout.read()
-        assert process.returncode == 0, output
-        return output

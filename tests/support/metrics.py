@@ -32,6 +32,14 @@ def steps(triton: TritonServer) -> int:
     return int(metric(triton.metrics_url, family, general_type="iteration_counter"))
 
 
+def wait_for_steps(triton: TritonServer, count: int) -> None:
+    """Wait until the engine has made `count` steps; fails if it never does."""
+    deadline = time.monotonic() + SECONDS
+    while (made := steps(triton)) < count:
+        assert time.monotonic() < deadline, f"the engine has made {made} steps, not {count}"
+        time.sleep(0.02)
+
+
 @contextmanager
 def stopped_before(triton: TritonServer, tokens: int) -> Iterator[None]:
     """Check that what begins inside leaves an idle engine well before `tokens` of a request.

@@ -18,7 +18,9 @@ H100 = "NVIDIA H100 80GB HBM3, 81559"
 
 TRTLLM_BUILD = """
 import json, os, pathlib, signal, sys
-flags = dict(zip(sys.argv[1::2], sys.argv[2::2]))
+SWITCH = "--gather_context_logits"
+arguments = [each for each in sys.argv[1:] if each != SWITCH]
+flags = dict(zip(arguments[::2], arguments[1::2]))
 print("[TensorRT-LLM] TensorRT-LLM version: 1.2.1")
 if message := os.environ.get("STAND_IN_FAILURE"):
     sys.exit(message)
@@ -34,6 +36,7 @@ engine = {
         **{name: int(flags["--" + name]) for name in limits},
         "kv_cache_type": flags["--kv_cache_type"].upper(),
         "strongly_typed": True,
+        "gather_context_logits": SWITCH in sys.argv,
         "plugin_config": {
             "remove_input_padding": flags["--remove_input_padding"] == "enable",
             "use_paged_context_fmha": flags["--use_paged_context_fmha"] == "enable",

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from build_engines.checkpoint.engine_config import read_engine
+from build_engines.checkpoint.tokenizer_files import TOKENIZER_INFO
 from build_engines.repository import ModelRepository
 from build_engines.tensorrt_llm.assemble import COMMITTED
 from build_engines.tensorrt_llm.step import EngineFiles, executor_step
+from guided_decoding.vocabulary import Vocabulary
 from launcher.server import TritonServer
 from scripts.bench.service import running_triton
 from support.deployments import engine_json
@@ -68,7 +70,9 @@ def rehearse(
         vocab_size=vocab_size,
         **{"max_seq_len": max_seq_len, "max_num_tokens": max_seq_len, **limits},
     )
-    files = EngineFiles(engine=engine, tokenizer=checkpoint)
+    info = engine / TOKENIZER_INFO
+    info.write_text(json.dumps(Vocabulary.load(checkpoint).tokenizer_info()), encoding="utf-8")
+    files = EngineFiles(engine=engine, tokenizer=checkpoint, tokenizer_info=info)
     step = executor_step(config, files, read_engine(engine).build_config, None)
     repository.write("tensorrt_llm", step)
     repository.set_parameters("preprocessing", {"engine": "executor-1.2.1"})
@@ -104,7 +108,10 @@ def demo_repository(directory: Path, **limits: int) -> ModelRepository:
 
 @contextmanager
 def rehearsed_triton(directory: Path, **limits: int) -> Iterator[TritonServer]:
-    """Run a tritonserver that serves the demo with the executor on the stand-in."""
-    repository = demo_repository(directory, **limits)
+    """Run a tritonserver that serves the demo with the executor on the stand-in.
+
+    Its engine is built with the logits of prompts, unless `limits` say otherwise.
+    """
+    repository = demo_repository(directory, **{"gather_context_logits": True, **limits})
     with running_triton(repository.path, directory / "run") as server:
         yield server

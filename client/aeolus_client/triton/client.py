@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_STOP_PERIOD_SECONDS = 0.025
 STOP_SECONDS = 10.0
+MAX_ROUND_SECONDS = 0.02
 
 
 class TritonClient:
@@ -28,14 +29,20 @@ class TritonClient:
     Every method raises a `client.errors.ServiceError` when it cannot do what it says.
     """
 
-    def __init__(self, address: str, model: str = "ensemble"):
+    def __init__(
+        self, address: str, model: str = "ensemble", *, round_seconds_a_stream: float = 0.0
+    ):
         """Connect on first use.
 
         Args:
             address: `host:port` of Triton's gRPC service, or `http://host:port` of its HTTP one.
             model: name of the ensemble.
+            round_seconds_a_stream: a stream's chunks are at least this long apart for each stream
+                that runs, and what comes meanwhile is joined; but never longer than
+                `MAX_ROUND_SECONDS`, and neither the first nor the last waits.
         """
         self._model = model
+        self._round_seconds_a_stream = round_seconds_a_stream
         self._transport: Transport = (
             HttpTransport(address) if "://" in address else GrpcTransport(address)
         )
@@ -64,7 +71,9 @@ class TritonClient:
         deployment = await self._deployment_of_model()
         if self._end is not None:
             raise self._end
-        responses = ResponseBuffer(self._transport.generate(self._model, request, headers))
+        responses = ResponseBuffer(
+            self._transport.generate(self._model, request, headers), self._round_seconds
+        )
         self._streams.add(responses)
         timer = (
             None
@@ -120,6 +129,9 @@ class TritonClient:
         """Wait for stops under way, then disconnect."""
         await asyncio.gather(*self._stops)
         await self._transport.close()
+
+    def _round_seconds(self) -> float:
+        return min(MAX_ROUND_SECONDS, len(self._streams) * self._round_seconds_a_stream)
 
     def _stop_soon(self, request_id: str, engine_model: str, responses: ResponseBuffer) -> None:
         """Stop the request in a task of its own: whoever left is in no state to wait for it."""

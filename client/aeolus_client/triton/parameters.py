@@ -1,5 +1,6 @@
 """Hugging Face's parameters as the fields of a request to the ensemble."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -104,12 +105,37 @@ def _logit_bias(value: Any) -> Fields:
     return {"embedding_bias": {int(token): float(weight) for token, weight in value.items()}}
 
 
+def _response_format(value: Any) -> Fields:
+    match value:
+        case {"type": "text"}:
+            return {}
+        case {"type": "json_object"}:
+            return _guide("json_schema", {"type": "object"})
+        case {"type": "json_schema", "json_schema": {"schema": schema}}:
+            return _guide("json_schema", schema)
+    raise ValueError("its type is text, json_object, or json_schema with json_schema.schema")
+
+
+def _guided_decoding(value: Any) -> Fields:
+    return _guide(value["type"], value.get("guide"))
+
+
+def _guide(kind: str, guide: Any) -> Fields:
+    is_text = guide is None or isinstance(guide, str)
+    return {
+        "guided_decoding_guide_type": kind,
+        "guided_decoding_guide": guide if is_text else json.dumps(guide, ensure_ascii=False),
+    }
+
+
 READERS: Mapping[str, Callable[[Any], Fields]] = {
     "bad_words_ids": _bad_words_ids,
     "eos_token_id": _end_ids,
+    "guided_decoding": _guided_decoding,
     "logit_bias": _logit_bias,
     "max_new_tokens": _max_tokens,
     "max_tokens": _max_tokens,
+    "response_format": _response_format,
     "sequence_bias": _sequence_bias,
     "stop": _stop,
     "stop_strings": _stop_strings,

@@ -1,28 +1,44 @@
 """The responses of one call, read to their end by a task of their own."""
 
 import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
+from functools import reduce
 
 from aeolus_client.errors import GenerationFailedError, ServiceError
 from aeolus_client.triton.tensors import EnsembleResponse
 
-MAX_BUFFERED = 64
+MAX_WAITING = 64
+
+
+def at_once() -> float:
+    """Return the pace of a consumer that takes each response as it comes."""
+    return 0.0
 
 
 class ResponseBuffer:
     """An iterator that can be left at any time without cancelling the call behind it.
 
-    A call ends with the task that reads it; so another task reads. For a consumer slower than the
-    engine it holds `MAX_BUFFERED` responses and joins what comes beyond them, so that it never
-    holds much more than the text of one reply.
+    A call ends with the task that reads it; so another task reads. What has come since the
+    consumer's last step is joined to one response.
     """
 
-    def __init__(self, call: AsyncGenerator[EnsembleResponse | ServiceError, None]):
-        """Start to read `call`."""
+    def __init__(
+        self,
+        call: AsyncGenerator[EnsembleResponse | ServiceError, None],
+        pace: Callable[[], float] = at_once,
+    ):
+        """Start to read `call`.
+
+        Args:
+            call: see `Transport.generate`.
+            pace: returns the seconds from one response of the iteration to the next, at least;
+                the final one and an error do not wait.
+        """
         self._call = call
-        self._buffer: deque[EnsembleResponse] = deque()
+        self._pace = pace
+        self._waiting: list[EnsembleResponse] = []
+        self._is_pausing = False
         self._arrival = asyncio.Event()
         self._error: ServiceError | None = None
         self._is_ended = False
@@ -44,25 +60,39 @@ class ResponseBuffer:
     def fail(self, error: ServiceError) -> None:
         """Raise `error` where the responses are iterated, whatever the server sends."""
         self._error = self._error or error
-        self._arrival.set()
+        self._go_on()
 
     async def __aiter__(self) -> AsyncIterator[EnsembleResponse]:
         """Yield the responses; raises the `ServiceError` that ended them, if one did."""
         while True:
-            while self._buffer:
-                yield self._buffer.popleft()
-            if self._error is not None:
+            if self._waiting and not self._is_pausing:
+                response = reduce(_joined, self._waiting)
+                self._waiting.clear()
+                self._pause()
+                yield response
+            elif self._error is not None:
                 raise self._error
-            if self._is_ended:
+            elif self._is_ended:
                 return
-            self._arrival.clear()
-            await self._arrival.wait()
+            else:
+                self._arrival.clear()
+                await self._arrival.wait()
+
+    def _pause(self) -> None:
+        if seconds := self._pace():
+            self._is_pausing = True
+            asyncio.get_running_loop().call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_pausing = False
+        self._arrival.set()
 
     def _put(self, response: EnsembleResponse) -> None:
-        if len(self._buffer) >= MAX_BUFFERED:
-            response = _joined(self._buffer.pop(), response)
-        self._buffer.append(response)
-        self._arrival.set()
+        if len(self._waiting) >= MAX_WAITING:
+            self._waiting = [reduce(_joined, self._waiting)]
+        self._waiting.append(response)
+        if response.is_final or not self._is_pausing:
+            self._go_on()
 
     async def _read(self) -> None:
         try:
@@ -80,7 +110,7 @@ class ResponseBuffer:
             )
         finally:
             self._is_ended = True
-            self._arrival.set()
+            self._go_on()
 
 
 def _joined(earlier: EnsembleResponse, later: EnsembleResponse) -> EnsembleResponse:

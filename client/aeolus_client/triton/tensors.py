@@ -17,6 +17,7 @@ from aeolus_client.errors import InvalidRequestError
 from aeolus_client.generation import GenerationRequest, PromptLogProbs, TopTokens
 from aeolus_contract.parameters import NUMPY_TYPES, Dtype, sampling_parameters
 from aeolus_contract.request_parameters import RequestParameters, WireValue
+from aeolus_contract.steps import GUIDE
 
 SCALARS: dict[str, Dtype] = {
     **{
@@ -24,6 +25,7 @@ SCALARS: dict[str, Dtype] = {
         for each in sampling_parameters().values()
         if not each.from_other_clients
     },
+    **dict.fromkeys(GUIDE, "BYTES"),
     "max_tokens": "INT32",
     "max_length": "INT32",
     "exclude_input_in_output": "BOOL",

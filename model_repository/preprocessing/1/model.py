@@ -1,102 +1,11 @@
 """The tokenizer step of the ensemble."""
 
-import json
 import sys
-from pathlib import Path
-from typing import Any
-
-import triton_python_backend_utils as pb_utils
 
 # transformers imports torch wherever it is installed. Its tokenizers need none, and this process
 # is spared 270 MB and two seconds of its start.
 sys.modules["torch"] = None  # type: ignore[assignment]
 
-from aeolus_contract.failures import (  # noqa: E402
-    FailureKind,
-    InvalidRequestError,
-    failure_text,
-)
-from aeolus_contract.request_parameters import UnknownParameters  # noqa: E402
-from preprocessing.preprocessor import Preprocessor  # noqa: E402
-from preprocessing.request import EngineInputs, PromptRequest  # noqa: E402
-from preprocessing.rows import rows_of, together  # noqa: E402
-from preprocessing.tensors import Tensor, request_from_tensors, tensors_of  # noqa: E402
+from preprocessing.triton_model import TritonPythonModel  # noqa: E402
 
-
-class TritonPythonModel:
-    """Prepares each request for the engine, or says why it cannot be served."""
-
-    def initialize(self, args: dict[str, str]) -> None:
-        """Load the tokenizer."""
-        config = json.loads(args["model_config"])
-        values = {name: each["string_value"] for name, each in config["parameters"].items()}
-        self._preprocessor = Preprocessor.load(
-            Path(args["model_repository"]).parent / values["tokenizer_dir"],
-            max_seq_len=int(values["max_seq_len"]),
-            max_beam_width=int(values["max_beam_width"]),
-            engine=values["engine"],
-            split_special_tokens=values["split_special_tokens"] == "true",
-        )
-        self._unknown_parameters = UnknownParameters(pb_utils.Logger.log_warn)
-
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request; an error in one is that one's alone."""
-        asked = [self._read(request) for request in requests]
-        prompts = [each for rows in asked if isinstance(rows, list) for each in rows]
-        prepared = iter(self._preprocessor.prepare(prompts))
-        return [
-            self._respond(
-                request, [next(prepared) for _ in rows] if isinstance(rows, list) else rows, rows
-            )
-            for request, rows in zip(requests, asked, strict=True)
-        ]
-
-    def _read(self, request: Any) -> list[PromptRequest] | Exception:
-        """Return the prompts of a request, of which mostly there is one."""
-        try:
-            parameters = request.parameters()
-            self._unknown_parameters.check(parameters)
-            tensors = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
-            return [request_from_tensors(row, parameters) for row in rows_of(tensors)]
-        except Exception as error:
-            return error
-
-    def _respond(
-        self,
-        request: Any,
-        prepared: list[EngineInputs | Exception] | Exception,
-        asked: list[PromptRequest] | Exception,
-    ) -> Any:
-        try:
-            outputs = _outputs(prepared, asked)
-        except InvalidRequestError as error:
-            return _error_response(FailureKind.INVALID_REQUEST, str(error))
-        except Exception as error:
-            pb_utils.Logger.log_error(f"request {request.request_id()}: {error!r}")
-            return _error_response(FailureKind.OTHER, f"the request cannot be prepared: {error!r}")
-        wanted = request.requested_output_names()
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor(name, each) for name, each in outputs.items() if name in wanted]
-        )
-
-
-def _outputs(
-    prepared: list[EngineInputs | Exception] | Exception, asked: list[PromptRequest] | Exception
-) -> dict[str, Tensor]:
-    """Return the outputs of a request; raises why one of its prompts cannot be served."""
-    if isinstance(prepared, Exception):
-        raise prepared
-    if isinstance(asked, Exception):
-        raise asked
-    rows = []
-    for inputs, prompt in zip(prepared, asked, strict=True):
-        if isinstance(inputs, Exception):
-            raise inputs
-        rows.append((tensors_of(inputs, prompt.stream), inputs.pad_id))
-    (first, pad_id), *others = rows
-    return together([first, *(each for each, _ in others)], pad_id) if others else first
-
-
-def _error_response(kind: FailureKind, reason: str) -> Any:
-    code = getattr(pb_utils.TritonError, kind.triton_code)
-    return pb_utils.InferenceResponse(error=pb_utils.TritonError(failure_text(kind, reason), code))
+__all__ = ["TritonPythonModel"]

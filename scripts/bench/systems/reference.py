@@ -16,9 +16,12 @@ UNDISTURBED_STEPS = 20
 def engine(directory: Path, dtype: str) -> Serve:
     """Return the reference engine."""
     from engine_step.interface import EngineRequest, TokenEvent
+    from reference_engine.config import EngineConfig
     from reference_engine.engine import ReferenceEngine
 
-    served = ReferenceEngine(directory, max_batch_size=64, max_seq_len=512, dtype=dtype)
+    served = ReferenceEngine(
+        EngineConfig.resolve(directory, max_batch_size=64, max_seq_len=512, dtype=dtype)
+    )
 
     def serve(prompts: Prompts, tokens: int) -> None:
         done = threading.Semaphore(0)
@@ -43,9 +46,10 @@ def measure_stall(directory: Path, dtype: str) -> dict[str, float]:
     In seconds: the median and the longest time, and that of an undisturbed step.
     """
     from engine_step.interface import EngineRequest, TokenEvent
+    from reference_engine.config import EngineConfig
     from reference_engine.engine import ReferenceEngine
 
-    served = ReferenceEngine(directory, max_seq_len=4096, dtype=dtype)
+    served = ReferenceEngine(EngineConfig.resolve(directory, max_seq_len=4096, dtype=dtype))
     times: list[float] = []
     done = threading.Semaphore(0)
     long_prompt = random.Random(0).choices(range(4096), k=LONG_PROMPT)  # noqa: S311

@@ -96,7 +96,9 @@ def plan_completion(body: CompletionBody, others: dict[str, Any], model: ModelEn
     plan = _plan(body, values, texts, entry)
     if not body.wants_logprobs and None not in texts:
         return replace(plan, is_without_reply=is_without_reply)
-    requests = [replace(each, prompt_logprobs=body.num_top, stream=True) for each in plan.requests]
+    top = None if is_without_reply else body.num_top or None
+    scored: dict[str, Any] = {"prompt_logprobs": body.num_top, "top_logprobs": top, "stream": True}
+    requests = [replace(each, **scored) for each in plan.requests]
     # Who scores a prompt leaves out the token after it (lm-evaluation-harness,
     # lm_eval/models/openai_completions.py): there must be one, even if the model ends there.
     requests = [replace(each, end_ids=[]) if each.max_tokens == 1 else each for each in requests]

@@ -188,6 +188,19 @@ def test_an_fp8_cache_goes_with_calibrated_weights_and_may_be_left_out() -> None
         choose_engine(model, gpu="H100", quantization="int8", kv_cache_dtype="fp8")
 
 
+def test_the_logits_of_prompts_take_memory_from_the_cache() -> None:
+    """A step's tokens and sequences, each with 32-bit logits of the whole vocabulary."""
+    model = CATALOG["llama-3-8b-instruct"]
+    plain = make_plan(model, model.engine)
+    kept = make_plan(model, choose_engine(model, gather_context_logits=True))
+    engine = model.engine
+    rows = engine.max_num_tokens + engine.max_batch_size * engine.max_beam_width
+    more = kept.rank_activation_bytes - plain.rank_activation_bytes
+    assert more == rows * 128_256 * 4
+    assert kept.kv_tokens < plain.kv_tokens
+    assert "tokens a step and their logits, upper estimate" in render(kept)
+
+
 @pytest.mark.parametrize(
     ("model", "change", "reason"),
     [

@@ -26,6 +26,8 @@ READ_BY_EXECUTOR = {
     "executor_worker_path",
     "gpu_device_ids",
     "gpt_model_path",
+    "guided_decoding_backend",
+    "xgrammar_tokenizer_info_path",
 }
 READ_BY_THE_STEP = {
     "runtime",
@@ -66,7 +68,9 @@ def test_the_executor_gets_every_parameter_that_it_reads_and_no_other(
 
 def test_what_a_deployment_may_set_is_left_to_the_executor(tmp_path: Path) -> None:
     given = parameters(deploy(tmp_path, CATALOG["llama-2-70b"], "executor").read("tensorrt_llm"))
-    assert {name for name, value in given.items() if not value} == set(EXECUTOR_OPTIONS)
+    # The checkpoint's tokenizer is none that replies can be guided by.
+    guiding = {"guided_decoding_backend", "xgrammar_tokenizer_info_path"}
+    assert {name for name, value in given.items() if not value} == {*EXECUTOR_OPTIONS, *guiding}
 
 
 def test_the_executor_is_asked_by_the_committed_model_and_tensors(tmp_path: Path) -> None:

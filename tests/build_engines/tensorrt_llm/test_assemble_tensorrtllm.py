@@ -83,7 +83,7 @@ def test_every_parameter_is_the_contracts_and_none_that_must_be_is_missing(
     assert set(given) <= set(known)
     assert {key for key, each in known.items() if each["key_must_exist"]} <= set(given)
     assert given["gpt_model_type"] == "inflight_fused_batching"
-    assert given["xgrammar_tokenizer_info_path"] == given["guided_decoding_backend"] == ""
+    assert (given["xgrammar_tokenizer_info_path"] == "") == (given["guided_decoding_backend"] == "")
     for key, value in given.items():
         kind = known[key]["type"]
         if kind == "bool":

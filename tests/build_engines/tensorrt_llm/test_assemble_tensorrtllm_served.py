@@ -1,42 +1,24 @@
-"""A deployment for the container, with only its engine exchanged, on a real tritonserver."""
+"""Deployments of each model on a real tritonserver: for the C++ backend with only its engine
+exchanged, and for the reference engine. The executor's are in tests/executor_engine.
+"""
 
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from build_engines.tensorrt_llm.assemble import assemble_tensorrtllm
-from catalog import ModelEntry, load_catalog
-from demo.export import CHECKPOINT
+from build_engines.tensorrt_llm.assemble import assemble, assemble_tensorrtllm
+from catalog import load_catalog
 from launcher.server import TritonServer
 from scripts.bench.service import running_triton
-from support.checkpoints import make_mistral, make_stablelm
-from support.tokenizers_for_tests import save_byte_level_bpe
+from support.catalog_checkpoints import make_checkpoint
 from support.trtllm_engines import make_engine, use_reference_engine
 
 pytestmark = pytest.mark.server
-
-
-MAKERS: dict[str, Callable[[Path], Path]] = {
-    "StableLmForCausalLM": make_stablelm,
-    "MistralForCausalLM": make_mistral,
-}
-
-
-def make_checkpoint(directory: Path, model: ModelEntry) -> Path:
-    """Return a small checkpoint of the model's architecture with the positions of its plan."""
-    if model.architecture == "LlamaForCausalLM":
-        return CHECKPOINT
-    MAKERS[model.architecture](directory)
-    save_byte_level_bpe(directory)
-    path = directory / "config.json"
-    config = {**json.loads(path.read_text()), "max_position_embeddings": model.engine.max_seq_len}
-    path.write_text(json.dumps(config))
-    return directory
 
 
 @pytest.fixture(scope="module", params=load_catalog())
@@ -94,3 +76,14 @@ def test_what_the_engine_can_not_do_is_refused_by_name(
 ) -> None:
     *_, name = inputs
     assert name in ask(server, id=f"refused-{name}", **inputs)["error"]
+
+
+@pytest.mark.parametrize("name", load_catalog())
+def test_a_deployment_of_a_checkpoint_answers(name: str, tmp_path: Path) -> None:
+    model = load_catalog()[name]
+    checkpoint = make_checkpoint(tmp_path / "checkpoint", model)
+    repository = assemble(
+        model, model.engine, None, checkpoint, tmp_path / "deployment", runtime="reference"
+    )
+    with running_triton(repository.path, tmp_path / "run") as server:
+        assert ask(server, id="answer", no_repeat_ngram_size=2)["text_output"]

@@ -54,6 +54,16 @@ def test_every_flag_exists_and_has_a_value_of_its_kind(model: ModelEntry, plan: 
         }[kind], name
 
 
+def test_a_switch_without_a_value_is_the_last() -> None:
+    model = CATALOG["mistral-7b"]
+    plan = model.engine.model_copy(update={"gather_context_logits": True})
+    command = trtllm_build_command(model, plan, Path("/checkpoint"), Path("/engine"), 1)
+    assert command[-1] == "--gather_context_logits"
+    assert KINDS["gather_context_logits"] == "flag"
+    plain = trtllm_build_command(model, model.engine, Path("/checkpoint"), Path("/engine"), 1)
+    assert command[:-1] == plain
+
+
 @pytest.mark.parametrize(("model", "plan"), PLANS)
 def test_flags_that_exclude_each_other_are_never_together(
     model: ModelEntry, plan: EnginePlan

@@ -7,6 +7,7 @@ import pytest
 
 from build_engines.checkpoint.convert import convert
 from build_engines.checkpoint.engine_config import EngineError
+from build_engines.plan.capacity import choose_engine
 from build_engines.tensorrt_llm.build import build_engine
 from build_engines.tensorrt_llm.engine_checks import check_engine
 from build_engines.tensorrt_llm.preflight import PreflightError
@@ -52,6 +53,17 @@ def test_an_engine_is_built_with_its_log_and_timing_cache_in_known_places(
         "zephyr",
         "zephyr.log",
     ]
+
+
+def test_the_logits_of_prompts_are_built_in_where_the_plan_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+) -> None:
+    install(tmp_path, monkeypatch, gpus=[A10G])
+    plan = choose_engine(MISTRAL, gather_context_logits=True)
+    build(checkpoint, tmp_path / "engine", plan=plan)
+    assert check_engine(tmp_path / "engine", MISTRAL, plan).build_config.gather_context_logits
+    with pytest.raises(EngineError, match="gather_context_logits is True, planned is False"):
+        check_engine(tmp_path / "engine", MISTRAL, MISTRAL.engine)
 
 
 @pytest.mark.parametrize(("gpus", "workers"), [([A100_80], "1"), ([A100_80] * 4, "2")])

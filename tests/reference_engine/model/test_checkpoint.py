@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from reference_engine.model.checkpoint import CheckpointError
 from support.engine_harness import ask, request
@@ -26,7 +27,7 @@ def change_config(directory: Path, **values: object) -> None:
 
 def assert_refused(directory: Path, text: str) -> None:
     with pytest.raises(CheckpointError, match=text) as refusal:
-        ReferenceEngine(directory)
+        ReferenceEngine(EngineConfig.resolve(directory))
     assert str(directory) in str(refusal.value)
 
 
@@ -75,7 +76,7 @@ def test_a_weight_of_another_shape_is_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_serves_too(checkpoint: Path, dtype: str) -> None:
-    engine = ReferenceEngine(checkpoint, max_batch_size=2, dtype=dtype)
+    engine = ReferenceEngine(EngineConfig.resolve(checkpoint, max_batch_size=2, dtype=dtype))
     assert len(ask(engine, request([1, 2, 3], 8))[0]) == 8
     engine.shutdown()
 
@@ -96,10 +97,8 @@ def test_limits_that_contradict_the_model_or_each_other_are_refused(
     checkpoint: Path, limits: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(ValueError, match=text):
-        ReferenceEngine(checkpoint, **limits)
+        EngineConfig.resolve(checkpoint, **limits)
 
 
-def test_the_longest_sequence_is_the_models_unless_told_otherwise(checkpoint: Path) -> None:
-    engine = ReferenceEngine(checkpoint)
-    assert engine.max_seq_len == 512
-    engine.shutdown()
+def test_the_longest_sequence_is_the_models_by_default(checkpoint: Path) -> None:
+    assert EngineConfig.resolve(checkpoint).max_seq_len == 512

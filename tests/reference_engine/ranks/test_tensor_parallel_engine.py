@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from build_engines.checkpoint.convert import convert
 from engine_step.interface import RankLostError
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from reference_engine.model.checkpoint import CheckpointError
 from reference_engine.model.model_runner import ModelRunner
@@ -31,11 +32,13 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(collectives, "TIMEOUT_SECONDS", 10)
         engine = ReferenceEngine(
-            checkpoint,
-            max_batch_size=SLOTS,
-            max_beam_width=4,
-            dtype="float32",
-            tensor_parallel_size=2,
+            EngineConfig.resolve(
+                checkpoint,
+                max_batch_size=SLOTS,
+                max_beam_width=4,
+                dtype="float32",
+                tensor_parallel_size=2,
+            )
         )
         yield Served(engine, Oracle(checkpoint))
         follower = the_follower_of(os.getpid())
@@ -124,5 +127,5 @@ def test_a_rank_that_can_not_load_is_the_reason_for_not_starting(tmp_path: Path)
     save_file(tensors, path)
     before = followers_of(os.getpid())
     with pytest.raises(CheckpointError, match=r"rank 1: .* lm_head\.weight is missing"):
-        ReferenceEngine(tmp_path / "converted", tensor_parallel_size=2)
+        ReferenceEngine(EngineConfig.resolve(tmp_path / "converted", tensor_parallel_size=2))
     assert followers_of(os.getpid()) == before

@@ -4,6 +4,7 @@ The ranks are threads here; tests of their processes are in test_tensor_parallel
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from build_engines.checkpoint.convert import convert
+from reference_engine.config import EngineConfig
 from reference_engine.model.checkpoint import CheckpointError
 from reference_engine.model.kv_cache import Row
-from reference_engine.ranks.rank import ModelSpec, load_rank
+from reference_engine.ranks.rank import load_rank
 from reference_engine.ranks.shard import load_shard
 from reference_engine.ranks.share import Rank
 from support import tiny_models
@@ -27,11 +29,15 @@ ROW = Row(tiny_models.token_ids(LENGTH).tolist(), 0, [3, 1, 2])
 
 def logits_of_ranks(checkpoint: Path, size: int, rendezvous: Path) -> list[torch.Tensor]:
     """Logits after the last token of ROW, as each rank knows them."""
-    spec = ModelSpec(checkpoint, "float32", LENGTH, num_blocks=4, block_size=BLOCK_SIZE)
+    config = replace(
+        EngineConfig.resolve(checkpoint, dtype="float32", max_seq_len=LENGTH),
+        num_blocks=4,
+        block_size=BLOCK_SIZE,
+    )
 
     def compute(index: int) -> torch.Tensor:
         with torch.inference_mode():
-            runner, collectives = load_rank(spec, Rank(index, size))
+            runner, collectives = load_rank(config, Rank(index, size))
             collectives.connect(rendezvous)
             return runner.forward([ROW])[0]
 

@@ -149,7 +149,7 @@ def test_a_beam_that_meets_a_stop_word_is_finished_like_one_that_meets_an_end_id
 
 
 def test_an_output_that_does_not_fit_is_cut_at_max_seq_len(llama: Served) -> None:
-    prompt = [5] * (llama.engine.max_seq_len - 3)
+    prompt = [5] * (llama.engine.config.max_seq_len - 3)
     assert len(ask(llama.engine, request(prompt, 100))[0]) == 3
 
 

@@ -128,6 +128,7 @@ def test_exactly_one_token_follows_a_prompt_that_is_scored() -> None:
     for limit in (0, 1):
         plan = completion(echo=True, logprobs=1, max_tokens=limit)
         assert (plan.requests[0].max_tokens, plan.requests[0].end_ids) == (1, [])
+        assert plan.requests[0].top_logprobs == (limit or None)  # nothing is shown of no reply
         assert plan.is_without_reply == (limit == 0)
 
 
@@ -183,7 +184,18 @@ def test_a_wrong_completion_is_named(body: dict[str, Any], parameter: str, text:
         ({"top_logprobs": 3}, "top_logprobs", 'goes with "logprobs": true'),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "less than or equal to 20"),
         ({"input_ids": [1]}, "input_ids", "unknown parameter"),
-        ({"response_format": {"type": "json_object"}}, "response_format", "guided decoding"),
+        ({"response_format": {"type": "json"}}, "response_format.type", "'text', 'json_object'"),
+        (
+            {"response_format": {"type": "json_schema"}},
+            "response_format",
+            "type json_schema needs json_schema",
+        ),
+        ({"guided_decoding": {"type": "regex"}}, "guided_decoding", "type regex needs a guide"),
+        (
+            {"guided_decoding": {"type": "json"}, "num_beams": 2},
+            "guided_decoding",
+            "a guided reply has one beam",
+        ),
         ({"num_return_sequences": 2}, "num_return_sequences", "unknown parameter"),
         ({"prompt": "x"}, "prompt", "unknown parameter 'prompt'"),
         ({"user": 5}, "user", "Input should be a valid string"),

@@ -1,5 +1,6 @@
 """The requests of the five READMEs, their host and shell quoting alone changed."""
 
+import os
 from typing import Any
 
 import httpx
@@ -9,6 +10,8 @@ import requests
 pytestmark = pytest.mark.server
 
 TIMEOUT = 300
+KEY = os.environ.get("AEOLUS_TEST_KEY", "{YOUR_API_KEY}")
+"""In the place of the READMEs' own words where a service has keys."""
 LIFE: dict[str, Any] = {"prompt": "What's the meaning of life?", "max_new_tokens": 4096}
 CODE = (
     "outputs = pipe(prompt, max_new_tokens=query.max_new_tokens, do_sample=query.do_sample, "
@@ -30,7 +33,7 @@ SAMPLING = """
 def test_the_prompt_models_answer_curl(shim_url: str, model: str) -> None:
     reply = httpx.post(
         f"{shim_url}/model_versions/{model}/predict",
-        headers={"Authorization": "Api-Key {YOUR_API_KEY}"},
+        headers={"Authorization": f"Api-Key {KEY}"},
         json=LIFE,
         timeout=TIMEOUT,
     )
@@ -43,6 +46,7 @@ def test_the_prompt_models_answer_curl(shim_url: str, model: str) -> None:
 def test_the_prompt_models_answer_truss_predict(shim_url: str, model: str) -> None:
     reply = httpx.post(
         f"{shim_url}/v1/models/{model}:predict",
+        headers={"Authorization": f"Api-Key {KEY}"},
         json={"prompt": "What is the meaning of life?", "max_new_tokens": 4096},
         timeout=TIMEOUT,
     )
@@ -53,7 +57,7 @@ def test_the_prompt_models_answer_truss_predict(shim_url: str, model: str) -> No
 def test_llama_3_answers_curl(shim_url: str) -> None:
     reply = httpx.post(
         f"{shim_url}/model_versions/llama-3-8b-instruct/predict",
-        headers={"Authorization": "Api-Key {YOUR_API_KEY}"},
+        headers={"Authorization": f"Api-Key {KEY}"},
         json={"messages": [{"role": "user", "content": "What even is AGI?"}], "max_tokens": 128},
         timeout=TIMEOUT,
     )

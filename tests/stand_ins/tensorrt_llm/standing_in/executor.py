@@ -23,6 +23,8 @@ from tensorrt_llm.standing_in.models import Model, engine_request, open_model
 from tensorrt_llm.standing_in.ranks import Ranks
 from tensorrt_llm.standing_in.table import BOUND, TABLE, Response, bind
 
+VOCABULARY_PADDING = 8
+"""Columns of context logits behind the vocabulary, as a vocabulary shared by ranks has them."""
 STEP_SECONDS = 0.005
 """How often the loop looks where nothing wakes it."""
 
@@ -52,6 +54,7 @@ class _Active:
     counts: list[int] = field(default_factory=list)
     ended: list[bool] = field(default_factory=list)
     is_cancelled: bool = False
+    context_logits: Any = None
 
     @property
     def beam_width(self) -> int:
@@ -90,6 +93,7 @@ class Executor:
         self._active: dict[int, _Active] = {}
         self._events: deque[tuple[_Active, int, TokenEvent]] = deque()
         self._marked: set[int] = set()
+        self._cached_prompts: set[tuple[int | None, tuple[int, ...]]] = set()
         self._responses: dict[int, list[Response]] = {}
         self._statistics: deque[Any] = deque(maxlen=config["iter_stats_max_iterations"])
         self._iterations = 0
@@ -314,6 +318,7 @@ class Executor:
             finish_reasons=[reason] * len(beams),
             decoding_iter=active.counts[sequence],
         )
+        result.context_logits = active.context_logits
         if event.log_probs is not None and request.output_config.return_log_probs:
             result.log_probs = [list(each.tokens) for each in event.log_probs[: len(beams)]]
             result.cum_log_probs = [each.cumulative for each in event.log_probs[: len(beams)]]
@@ -373,6 +378,9 @@ class Executor:
                     "width"
                 )
                 return
+            if request.output_config.return_context_logits:
+                active.context_logits = self._context_logits(request)
+            self._cached_prompts.add((request.cache_salt_id, tuple(request.input_token_ids)))
             self._active[number] = active
             for sequence in range(sequences):
                 self._model.start(
@@ -383,6 +391,26 @@ class Executor:
             self._active.pop(number, None)
             text = f"Encountered an error when fetching new request: {error}"
             self._respond(number, active, text)
+
+    def _context_logits(self, request: Any) -> Any:
+        """Return them with padding; of what another request's cache already has there are none."""
+        import torch
+
+        if not self._limits.get("gather_context_logits"):
+            raise RuntimeError(
+                "[TensorRT-LLM][ERROR] Assertion failed: Return context logit need to build engine "
+                "with gather_context_logits (/src/tensorrt_llm/cpp/tensorrt_llm/executor/"
+                "executorImpl.cpp:1)"
+            )
+        prompt = request.input_token_ids
+        logits = self._model.context_logits(prompt)
+        logits = torch.nn.functional.pad(logits, (0, VOCABULARY_PADDING), value=1e4)
+        if (
+            self._config["kv_cache_config"].enable_block_reuse
+            and (request.cache_salt_id, tuple(prompt)) in self._cached_prompts
+        ):
+            logits[: len(prompt) - 1] = 0
+        return logits
 
     def _validate(self, request: Any) -> None:
         length, longest = len(request.input_token_ids), self._limits["max_seq_len"] - 1

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,8 @@ from engine_step.interface import (
     SamplingConfig,
     TokenEvent,
 )
+from guided_decoding.guide import Guide, read_guide
+from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 
 Emit = Callable[[TokenEvent], None]
@@ -38,6 +41,9 @@ class Model(Protocol):
 
     def cancel(self, request_id: str) -> None:
         """End one with a final event."""
+
+    def context_logits(self, prompt: list[int]) -> Any:
+        """Return the logits after each token, float32 [tokens, vocabulary]."""
 
     def statistics(self) -> EngineStatistics:
         """Return the current counts."""
@@ -63,14 +69,17 @@ class ReferenceModel:
     def __init__(
         self, checkpoint: Path, max_seq_len: int, max_batch_size: int, max_beam_width: int
     ) -> None:
+        self._checkpoint = checkpoint
         self._engine = ReferenceEngine(
-            checkpoint,
-            max_seq_len=max_seq_len,
-            max_batch_size=max(max_batch_size, max_beam_width),
-            max_beam_width=max_beam_width,
-            # A small cache even where the engine was planned for a GPU's.
-            max_tokens_in_paged_kv_cache=32 * 1024,
-            dtype="float32",
+            EngineConfig.resolve(
+                checkpoint,
+                max_seq_len=max_seq_len,
+                max_batch_size=max(max_batch_size, max_beam_width),
+                max_beam_width=max_beam_width,
+                # A small cache even where the engine was planned for a GPU's.
+                max_tokens_in_paged_kv_cache=32 * 1024,
+                dtype="float32",
+            )
         )
 
     def start(self, request: EngineRequest, emit: Emit) -> None:
@@ -78,6 +87,19 @@ class ReferenceModel:
 
     def cancel(self, request_id: str) -> None:
         self._engine.cancel(request_id)
+
+    def context_logits(self, prompt: list[int]) -> Any:
+        import torch
+
+        with torch.inference_mode():
+            return self._transformers(torch.tensor([prompt])).logits[0]
+
+    @cached_property
+    def _transformers(self) -> Any:
+        """The same model; the engine itself hands out no logits."""
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM.from_pretrained(self._checkpoint, dtype="float32")
 
     def statistics(self) -> EngineStatistics:
         return self._engine.statistics()
@@ -119,6 +141,9 @@ class PacedModel:
             stream = self._streams.pop(request_id, None)
         if stream is not None:
             stream.emit(TokenEvent([[]], is_final=True))
+
+    def context_logits(self, prompt: list[int]) -> Any:
+        raise NotImplementedError("the paced model has no logits")
 
     def statistics(self) -> EngineStatistics:
         running = len(self._streams)
@@ -204,7 +229,12 @@ def engine_request(request: Any, name: str, sequence: int) -> EngineRequest:
         return_log_probs=asked["output_config"].return_log_probs is True,
         streaming=asked["streaming"],
         exclude_input_in_output=True,
+        guide=_guide(asked["guided_decoding_params"]),
     )
+
+
+def _guide(params: Any) -> Guide | None:
+    return None if params is None else read_guide(params.guide_type.name.lower(), params.guide)
 
 
 def _or(value: Any, default: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Replies that follow a grammar: guides checked, compiled within limits, and followed."""

@@ -1,0 +1,93 @@
+"""The process that compiles guides on trial: `trial_worker FILE_DESCRIPTOR TOKENIZER_DIR PARENT`.
+
+It answers each guide with what an engine is to be given, or with the reason why nothing is. Whoever
+started it kills it where that takes too long; memory beyond the limit ends it or is the reason.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from guided_decoding.grammar import Grammars
+from guided_decoding.guide import Guide, GuideError
+from guided_decoding.vocabulary import Vocabulary
+
+MAX_BYTES = 1 << 30
+"""What one guide may take beside the vocabulary."""
+NICENESS = 10
+MAX_TOKENS = 256
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Compile the guides that come over the connection until it ends."""
+    descriptor, tokenizer_dir, parent = sys.argv[1:]
+    _die_with(int(parent))
+    os.nice(NICENESS)
+    with Connection(int(descriptor)) as connection:
+        try:
+            grammars = Grammars(Vocabulary.load(Path(tokenizer_dir)), max_cache_bytes=0)
+        except GuideError as error:
+            connection.send(str(error))
+            return
+        connection.send("")
+        _limit_memory()
+        while True:
+            try:
+                guide: Guide = connection.recv()
+            except EOFError:
+                return
+            connection.send(_outcome(grammars, guide))
+
+
+def _outcome(grammars: Grammars, guide: Guide) -> Guide | str:
+    try:
+        limited = grammars.with_little_whitespace(guide)
+        follow(grammars, limited)
+    except GuideError as error:
+        return str(error)
+    except MemoryError:
+        return f"takes more than {MAX_BYTES >> 20} MiB to compile; make it smaller"
+    return limited
+
+
+def follow(grammars: Grammars, guide: Guide) -> None:
+    """Compile a guide, and follow it along tokens drawn from those that may come.
+
+    Raises:
+        GuideError: it has no grammar, takes too long, or comes to where no token may follow.
+    """
+    follower = grammars.follow(grammars.compile(guide), grammars.end_ids)
+    draw = np.random.default_rng(0)
+    for _ in range(MAX_TOKENS):
+        allowed = np.flatnonzero(follower.allowed())
+        if not allowed.size:
+            raise GuideError("comes to a point where no token of this model may follow")
+        tokens = allowed[~np.isin(allowed, grammars.end_ids)]
+        if not tokens.size:
+            return
+        follower.accept(int(draw.choice(tokens)))
+
+
+def _limit_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    limit = pages * resource.getpagesize() + MAX_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _die_with(parent: int) -> None:
+    """Ask Linux to end this process with the thread that started it, even by SIGKILL."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we asked
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
