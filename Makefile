@@ -31,7 +31,7 @@ INSTALLED = $(VENV)/.aeolus-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve check test test-executor lint format generate plan modelopt build
-.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-guided bench-text soak bench-cancel hold-streams fleet fuzz
 .PHONY: chart images clean
 
 help: ## List the targets
@@ -136,6 +136,9 @@ bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to 
 
 bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python -m scripts.bench.convert
+
+bench-guided: $(INSTALLED) ## Measure what a guided request costs the others at 16 streams
+	@$(BIN)/python -m scripts.bench.guided
 
 bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text

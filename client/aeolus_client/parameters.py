@@ -46,3 +46,6 @@ class GenerateParameters(TypedDict, total=False):
     add_generation_prompt: bool
     continue_final_message: bool
     response_format: dict[str, Any]
+    """OpenAI's: what the reply must match."""
+    guided_decoding: dict[str, Any]
+    """`type` json, json_schema, regex or ebnf_grammar, and `guide`."""

@@ -82,6 +82,10 @@ def generation_request(request: TextRequest, *, stream: bool = False) -> Generat
         fields["bad_words_ids"] = banned
     if bias := given.pop("logit_bias", None):
         fields["embedding_bias"] = {int(token): float(value) for token, value in bias.items()}
+    if guide := given.pop("guided_decoding", None):
+        fields |= _guide(guide["type"], guide.get("guide"))
+    if response_format := given.pop("response_format", None):
+        fields |= _response_format(response_format)
     for name, value in given.items():
         if name in AS_THEY_ARE:
             fields[name] = value
@@ -98,6 +102,19 @@ def generation_request(request: TextRequest, *, stream: bool = False) -> Generat
         stream=stream,
         **fields,
     )
+
+
+def _guide(kind: str, guide: Any) -> dict[str, Any]:
+    text = guide if guide is None or isinstance(guide, str) else json.dumps(guide)
+    return {"guided_decoding_guide_type": kind, "guided_decoding_guide": text}
+
+
+def _response_format(value: dict[str, Any]) -> dict[str, Any]:
+    """Translate OpenAI's parameter."""
+    if value["type"] == "text":
+        return {}
+    wrapped = value.get("json_schema", {})
+    return _guide("json_schema", wrapped.get("schema", {"type": "object"}))
 
 
 def _sampling_value(name: str, value: Any, greedy: bool) -> dict[str, Any]:
