@@ -100,11 +100,14 @@ class ReferenceEngine:
                 yield runner
             return
         use_threads_for(config.shape)
-        model = load_model(config.checkpoint_dir, config.dtype, config.device)
-        cache = KVCache(
-            config.shape, config.num_blocks, config.block_size, model.dtype, config.device
+        # The model has no name here: it would keep the mapped file in memory.
+        decoder = Decoder(
+            load_model(config.checkpoint_dir, config.dtype, config.device), config.max_seq_len
         )
-        yield ModelRunner(Decoder(model, config.max_seq_len), cache)
+        cache = KVCache(
+            config.shape, config.num_blocks, config.block_size, decoder.dtype, config.device
+        )
+        yield ModelRunner(decoder, cache)
 
     def _run(self, loaded: Future[None]) -> None:
         """Do all the work that touches torch: the body of the engine's thread.

@@ -138,12 +138,11 @@ def main() -> None:
     print(f"{'':<10}{'tokens/s':>10}{'to unguided':>14}{'CPU ms a token':>17}{'to unguided':>14}")
     for kind, found in rounds.items():
         pairs = [*zip(found, rounds["unguided"], strict=True)]
-        print(
-            f"{kind:<10}{statistics.median(made / each.seconds for each in found):>10.1f}"
-            f"{statistics.median(base.seconds / mine.seconds for mine, base in pairs):>14.3f}"
-            f"{statistics.median(1000 * each.cpu_seconds / made for each in found):>17.2f}"
-            f"{statistics.median(mine.cpu_seconds / base.cpu_seconds for mine, base in pairs):>14.3f}"
-        )
+        rate = statistics.median(made / each.seconds for each in found)
+        rates = statistics.median(base.seconds / mine.seconds for mine, base in pairs)
+        cost = statistics.median(1000 * each.cpu_seconds / made for each in found)
+        costs = statistics.median(mine.cpu_seconds / base.cpu_seconds for mine, base in pairs)
+        print(f"{kind:<10}{rate:>10.1f}{rates:>14.3f}{cost:>17.2f}{costs:>14.3f}")
 
 
 if __name__ == "__main__":

@@ -52,6 +52,18 @@ def test_every_kind_of_command_is_there() -> None:
     assert {each.words[0] for each in TYPED} == {"docker", "echo", "helm", "make", "mkdir"}
 
 
+def test_readmes_production_section_holds_what_the_rehearsal_of_the_images_runs() -> None:
+    """tests/docker/images takes it from there, a kind of command at a time."""
+    typed = commands(README, PRODUCTION)
+    built = [build.dockerfile.name for each in typed if (build := docker_build(each))]
+    assert built == ["serving.Dockerfile", "shim.Dockerfile"]
+    composed = [services for each in typed if (services := compose_services(each))]
+    assert [[each.name for each in services] for services in composed] == [["build"], ["gpu"]]
+    others = [each.words[:2] for each in typed if each.words[0] != "docker"]
+    assert others == [["helm", "install"], ["make", "plan"], ["make", "build"], ["make", "serve"]]
+    assert len(typed) == len(built) + len(composed) + len(others)
+
+
 @pytest.mark.parametrize("command", TYPED, ids=lambda command: command.line.strip()[:60])
 def test_a_command_is_understood(command: Command) -> None:
     {

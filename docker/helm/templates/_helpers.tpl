@@ -21,25 +21,21 @@ app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: aeolus-{{ (index . 0).Chart.Version }}
 {{- end -}}
 
-{{/* What the catalog plans for a model, with its values over it, as YAML. Argument: list of root,
-     name, values. */}}
+{{/* A model as YAML: the catalog's first plan with the GPU and quantization of its values, if they
+     say any, and the values over it. Argument: list of root, name, values. */}}
 {{- define "aeolus.model" -}}
 {{- $root := index . 0 -}}{{- $name := index . 1 -}}{{- $values := index . 2 | default dict -}}
 {{- $entry := index ($root.Files.Get "catalog.yaml" | fromYaml) $name -}}
-{{- $plans := $entry.plans -}}
-{{- range $key := list "gpu" "quantization" -}}
-{{- with index $values $key -}}
-{{- $wanted := . -}}{{- $kept := list -}}
-{{- range $plans }}{{ if eq (index . $key) $wanted }}{{ $kept = append $kept . }}{{ end }}{{ end -}}
-{{- $plans = $kept -}}
+{{- $known := list -}}{{- $plan := dict -}}
+{{- range $each := reverse $entry.plans -}}
+{{- $known = prepend $known (printf "%s %s" $each.gpu $each.quantization) -}}
+{{- if and (eq $each.gpu ($values.gpu | default $each.gpu)) (eq $each.quantization ($values.quantization | default $each.quantization)) -}}
+{{- $plan = $each -}}
 {{- end -}}
 {{- end -}}
-{{- if not $plans -}}
-{{- $known := list -}}
-{{- range $entry.plans }}{{ $known = append $known (printf "%s %s" .gpu .quantization) }}{{ end -}}
+{{- if not $plan -}}
 {{- fail (printf "models.%s: the catalog has no such plan; it has %s" $name (join ", " $known)) -}}
 {{- end -}}
-{{- $plan := first $plans -}}
 {{- $facts := dict "gated" $entry.gated "checkpoint" (printf "/models/%s" $entry.checkpoint) "engine" (printf "/models/%s" $plan.engine) -}}
 {{- merge $facts $values $plan | toYaml -}}
 {{- end -}}

@@ -32,7 +32,7 @@ def test_it_serves_the_readmes_requests_as_any_user(cpu_image: Image) -> None:
 def leave_an_orphan(first: Process) -> None:
     """As `docker exec` does: a process whose parent ends before it."""
     inside = ["nsenter", "--target", str(first.pid), "--pid", "--mount"]
-    subprocess.run([*inside, "sh", "-c", "sleep 0.5 >/dev/null & "], check=True)
+    subprocess.run([*inside, "sh", "-c", "sleep 5 >/dev/null & "], check=True)
     orphan = [each for each in family(first.pid) if each.command[:1] == ("sleep",)]
     assert [each.parent for each in orphan] == [first.pid]
 

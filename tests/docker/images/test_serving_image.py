@@ -212,10 +212,11 @@ def test_sigterm_ends_a_build(serving_image: Image, models: Path, secrets: Volum
             **stand_in_driver("mistral-7b"),
         ) as process,
     ):
-        silent.accept()
+        connection, _ = silent.accept()
         members = family(process.pid)
         os.kill(pid_1(process).pid, signal.SIGTERM)
         output = process.communicate(timeout=STOP_SECONDS)[0]
+        connection.close()
     assert process.returncode != 0, output
     assert [each for each in members if each.is_running] == []
 

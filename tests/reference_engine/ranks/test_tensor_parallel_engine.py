@@ -20,6 +20,8 @@ from support.checkpoints import make_mistral
 from support.engine_harness import Oracle, Replies, Served, ask, request
 from support.ranks import followers_of, has_ended, the_follower_of
 
+pytestmark = pytest.mark.slow
+
 SLOTS = 4
 PROMPTS = [[(7 * i + j * j) % 500 + 3 for j in range(5 + 3 * i)] for i in range(8)]
 LONG = 400
