@@ -18,7 +18,8 @@ ENGINE_OPTIONS ?=
 TORCH_INDEX ?=
 
 ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
-# In the container: the environment of its TensorRT-LLM, whose versions stay as they are.
+# In the container: the environment of its TensorRT-LLM, whose versions stay as they are, as in
+# docker/serving.Dockerfile. Where the chat page would need others, the service does without it.
 VENV ?= /opt/venv-tritonserver
 CONSTRAINTS = $(INSTALLED).txt
 PREPARE = $(BIN)/python docker/constraints.py constraints.txt > $(CONSTRAINTS)

@@ -176,14 +176,14 @@ def test_many_first_requests_read_the_configuration_once(
     triton: TritonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(client: TritonClient) -> list[str]:
-        read = client._triton.get_model_config
+        read = client._transport.config
         names = []
 
-        async def noted(name: str, **options: Any) -> Any:
+        async def noted(name: str) -> Any:
             names.append(name)
-            return await read(name, **options)
+            return await read(name)
 
-        monkeypatch.setattr(client._triton, "get_model_config", noted)
+        monkeypatch.setattr(client._transport, "config", noted)
         await asyncio.gather(*(client.complete(question(max_tokens=1)) for _ in range(32)))
         return names
 

@@ -5,7 +5,7 @@ from typing import cast
 
 from aeolus_client.errors import GenerationFailedError
 from aeolus_client.generation import Completion, FinishReason, GenerationRequest, TextChunk
-from aeolus_client.tensors import EnsembleResponse
+from aeolus_client.triton.tensors import EnsembleResponse
 
 
 class Reply:
