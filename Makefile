@@ -43,7 +43,7 @@ CHARTING = $(VENV)/.aeolus-chart-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve check test test-executor lint format generate plan modelopt build
-.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-guided bench-text soak bench-cancel hold-streams fleet fuzz
 .PHONY: chart images clean
 
 help: ## List the targets
@@ -158,6 +158,9 @@ bench-serving: $(DEVELOPING) ## Compare with a plain transformers server, end to
 
 bench-convert: $(DEVELOPING) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python -m scripts.bench.convert
+
+bench-guided: $(DEVELOPING) ## Measure what a guided request costs the others at 16 streams
+	@$(BIN)/python -m scripts.bench.guided
 
 bench-text: $(DEVELOPING) ## Measure what a token costs on its way to the client, against NVIDIA's way
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text
