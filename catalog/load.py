@@ -20,7 +20,7 @@ def load_model(path: Path) -> ModelEntry:
     """Read one model's file.
 
     Raises:
-        CatalogError: the file is no TOML, or a field is missing, unknown or out of range.
+        CatalogError: the file is not TOML, or a field is missing, unknown or out of range.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
