@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from catalog.problems import field_problems
 from catalog.schema import ModelEntry
 
 CATALOG_DIRECTORY = Path(__file__).parent
@@ -48,3 +47,17 @@ def load_catalog(directory: Path = CATALOG_DIRECTORY) -> dict[str, ModelEntry]:
     if not paths:
         raise CatalogError(f"{directory}: holds no model file (*.toml)")
     return {path.stem: load_model(path) for path in paths}
+
+
+def field_problems(error: ValidationError, *, skipped: int = 0) -> str:
+    """Name each field and what is wrong with it.
+
+    Args:
+        error: what the validation raised.
+        skipped: how many parts a field's path begins with that the file does not have, as the
+            variant of a discriminated union.
+    """
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'][skipped:])) or 'the file'}: {each['msg']}"
+        for each in error.errors()
+    )
