@@ -14,36 +14,58 @@ TOKENIZER ?=
 # For plan and build: --gpu, --tp, --quantization, --dtype, --context.
 ENGINE_OPTIONS ?=
 
+# Where there is no GPU: the address of an index of PyTorch's CPU wheels, which saves 4 GB of CUDA.
+TORCH_INDEX ?=
+
 ifneq ($(wildcard /opt/tritonserver/bin/tritonserver),)
-# In the container: the environment of its TensorRT-LLM, whose versions stay as they are.
+# In the container: the environment of its TensorRT-LLM, whose versions stay as they are, as in
+# docker/serving.Dockerfile. Where the chat page would need others, the service does without it.
 VENV ?= /opt/venv-tritonserver
-INSTALL = $(BIN)/python docker/constraints.py constraints.txt > $(INSTALLED).txt \
-	&& $(BIN)/pip install --quiet --constraint $(INSTALLED).txt \
-		--editable 'client[cli]' --editable '.[models,chat]'
+CONSTRAINTS = $(INSTALLED).txt
+PREPARE = $(BIN)/python docker/constraints.py constraints.txt > $(CONSTRAINTS)
+EXTRAS = server,models,build,chat,format
+FINISH = true
 else
 VENV ?= .venv
-INSTALL = $(PYTHON) -m venv $(VENV) && $(BIN)/pip install --quiet --disable-pip-version-check \
-	--constraint constraints.txt --editable 'client[cli]' --editable '.[models,embedded,chat,dev]' && \
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps xgrammar
+CONSTRAINTS = constraints.txt
+PREPARE = $(PYTHON) -m venv $(VENV)
+EXTRAS = server,models,build,embedded,chat,format
+# By itself: what it names besides is for GPUs.
+FINISH = $(PIP_INSTALL) --no-deps xgrammar
 endif
 BIN = $(VENV)/bin
+PIP_INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --constraint $(CONSTRAINTS) \
+	$(if $(TORCH_INDEX),--extra-index-url '$(TORCH_INDEX)')
+# What serves; what checks it; what renders the Helm chart.
 INSTALLED = $(VENV)/.aeolus-installed
+DEVELOPING = $(VENV)/.aeolus-dev-installed
+CHARTING = $(VENV)/.aeolus-chart-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve check test test-executor lint format generate plan modelopt build
-.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-guided bench-text soak bench-cancel hold-streams fleet fuzz
 .PHONY: chart images clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-install: $(INSTALLED) ## Install everything into $(VENV)
+install: $(INSTALLED) ## Install what serves into $(VENV); other targets add what they need
 
 $(INSTALLED): pyproject.toml client/pyproject.toml constraints.txt
 	@echo "installing into $(VENV); the first time takes a minute or two"
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 		|| { echo "$(PYTHON) is not Python 3.11 to 3.13; choose one with PYTHON=..." >&2; exit 1; }
-	@$(INSTALL)
+	@$(PREPARE)
+	@$(PIP_INSTALL) --editable 'client[cli]' --editable '.[$(EXTRAS)]'
+	@$(FINISH)
+	@touch $@
+
+$(DEVELOPING): $(INSTALLED)
+	@$(PIP_INSTALL) --editable '.[$(EXTRAS),dev]'
+	@touch $@
+
+$(CHARTING): $(DEVELOPING)
+	@$(PIP_INSTALL) --editable '.[chart]'
 	@touch $@
 
 serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPOSITORY=dir
@@ -54,10 +76,10 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 		$(if $(REPOSITORY),--repository '$(REPOSITORY)') \
 		$(if $(TP),--tp '$(TP)') $(if $(TOKENIZER),--tokenizer '$(TOKENIZER)') --dtype $(DTYPE)
 
-check: lint ## Run the linters and every test that needs no server
-	@$(BIN)/python -m pytest -q -n 2 -m "not server"
+check: lint ## Run the linters and every test that needs neither a server nor minutes
+	@$(BIN)/python -m pytest -q -n 2 -m "not server and not slow"
 
-test: lint ## Run the linters and every test, those on a real tritonserver included
+test: lint $(CHARTING) ## Run the linters and every test, those on a real tritonserver included
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: lm-eval
@@ -69,26 +91,26 @@ lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as
 	@$(BIN)/python -m pytest $(LM_EVAL_TEST)
 
 # An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
-$(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(INSTALLED)
+$(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(DEVELOPING)
 	@$(BIN)/python -m venv $(LM_EVAL)
 	@$(BIN)/python -c 'import sys; print(*(each for each in sys.path if "-packages" in each), sep="\n")' \
 		> $$(echo $(LM_EVAL)/lib/python*/site-packages)/shared.pth
 	@$(LM_EVAL)/bin/pip install --quiet --disable-pip-version-check --requirement $(LM_EVAL_PINS)
 	@touch $@
 
-test-executor: $(INSTALLED) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
+test-executor: $(DEVELOPING) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
 	@$(BIN)/python -m pytest --runtime executor tests/executor_engine tests/client tests/nvidia_clients \
 		tests/reference_engine/test_engine_contract.py tests/shim/parameters
 
-lint: $(INSTALLED) ## Check format, style and types
+lint: $(DEVELOPING) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-generate: $(INSTALLED) ## Make the files that come from the contract's tables
+generate: $(DEVELOPING) ## Make the files that come from the contract, the catalog and the settings
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m scripts.generate
 
-format: $(INSTALLED) ## Format the code and mend what can be mended
+format: $(DEVELOPING) ## Format the code and correct what can be corrected
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -109,44 +131,47 @@ build: $(INSTALLED) ## In the container: download MODEL, convert it, build its e
 	@$(BIN)/python -m build_engines assemble $(MODEL) --engine .run/engines/$(MODEL) \
 		--checkpoint $(CHECKPOINT_DIR) --output .run/deployments/$(MODEL) $(ENGINE_OPTIONS)
 
-bench: $(INSTALLED) ## Measure shim, ensemble and engine at concurrency 1, 16, 64, 256
+bench: $(DEVELOPING) ## Measure shim, ensemble and engine at concurrency 1, 16, 64, 256
 	@$(BIN)/python -m scripts.bench.stages
 
-bench-cancel: $(INSTALLED) ## Leave 200 requests under load; measure how soon the engine stops
+bench-cancel: $(DEVELOPING) ## Cancel 200 requests under load; measure how soon the engine stops
 	@$(BIN)/python -m scripts.bench.cancel
 
-hold-streams: $(INSTALLED) ## Hold 1,000 slow streams for a minute; measure what they cost
+hold-streams: $(DEVELOPING) ## Hold 1,000 slow streams for a minute; measure what they cost
 	@$(BIN)/python -m scripts.bench.hold_streams
 
-fuzz: $(INSTALLED) ## Send 5,000 requests of every kind; none may fail or leave anything
+fuzz: $(DEVELOPING) ## Send 5,000 requests of every kind; none may fail or leak anything
 	@$(BIN)/python -m scripts.bench.fuzz
 
-fleet: $(INSTALLED) ## Load five Tritons behind one shim for a minute and kill one; then three replicas
+fleet: $(DEVELOPING) ## Load five Tritons behind one shim for a minute and kill one; then three replicas
 	@FLEET_SECONDS=60 $(BIN)/python -m pytest -q tests/shim/generation/test_fleet.py
 
-bench-engine: $(INSTALLED) ## Compare the reference engine with generate, continuous batching, OpenVINO
+bench-engine: $(DEVELOPING) ## Compare the reference engine with generate, continuous batching, OpenVINO
 	@$(BIN)/python -m scripts.bench.engine
 
-gpu-check: $(INSTALLED) ## Check and measure the reference engine on this machine's GPU, into gpu_check.json
+gpu-check: $(DEVELOPING) ## Check and measure the reference engine on this machine's GPU, into gpu_check.json
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/client:$(CURDIR)/contract $(BIN)/python -m scripts.bench.gpu_check \
 		--output gpu_check.json
 
-bench-serving: $(INSTALLED) ## Compare with a plain transformers server, end to end
+bench-serving: $(DEVELOPING) ## Compare with a plain transformers server, end to end
 	@$(BIN)/python -m scripts.bench.serving
 
-bench-convert: $(INSTALLED) ## Measure memory and speed of a conversion against cp
+bench-convert: $(DEVELOPING) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python -m scripts.bench.convert
 
-bench-text: $(INSTALLED) ## Measure what a token costs on its way to the client, against NVIDIA's way
+bench-guided: $(DEVELOPING) ## Measure what a guided request costs the others at 16 streams
+	@$(BIN)/python -m scripts.bench.guided
+
+bench-text: $(DEVELOPING) ## Measure what a token costs on its way to the client, against NVIDIA's way
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text
 
-chart: $(INSTALLED) ## Write the Helm chart's catalog and the renders of its examples
+chart: $(CHARTING) ## Write the Helm chart's catalog and the renders of its examples
 	@$(BIN)/python -m scripts.chart
 
-images: $(INSTALLED) ## As root: build the images with buildah, and serve from them
+images: $(DEVELOPING) ## As root: build the images with buildah, and serve from them
 	@$(BIN)/python -m pytest -q -s -m images tests/docker
 
-soak: $(INSTALLED) ## Ten minutes of random traffic, every answer compared with a lone run
+soak: $(DEVELOPING) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python -m scripts.bench.soak
 
 clean: ## Remove the environment and everything that was made

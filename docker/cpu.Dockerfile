@@ -28,9 +28,11 @@ ARG PIP_EXTRA_INDEX_URL=
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/aeolus \
     && python3 requirements.py 'client/pyproject.toml[cli]' \
-        'pyproject.toml[models,embedded,chat]' > requirements.txt \
+        'pyproject.toml[server,models,build,embedded,chat,format]' > requirements.txt \
     && python3 -m pip --python /opt/aeolus install \
-        --constraint constraints.txt --requirement requirements.txt
+        --constraint constraints.txt --requirement requirements.txt \
+    && python3 -m pip --python /opt/aeolus install \
+        --constraint constraints.txt --no-deps xgrammar
 
 FROM dependencies AS code
 COPY . .

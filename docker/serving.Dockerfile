@@ -26,7 +26,7 @@ COPY client/pyproject.toml client/
 RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv-tritonserver/bin/python constraints.py constraints.txt > installed.txt \
     && /opt/venv-tritonserver/bin/python requirements.py 'client/pyproject.toml[cli]' \
-        'pyproject.toml[models,chat]' > requirements.txt \
+        'pyproject.toml[server,models,build,chat,format]' > requirements.txt \
     && /opt/venv-tritonserver/bin/python -m pip install \
         --constraint installed.txt --requirement requirements.txt
 RUN --mount=type=bind,from=code,source=/wheels,target=/wheels \

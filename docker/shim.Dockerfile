@@ -24,7 +24,7 @@ COPY constraints.txt pyproject.toml docker/requirements.py ./
 COPY client/pyproject.toml client/
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv --without-pip /opt/aeolus \
-    && python3 requirements.py 'client/pyproject.toml[cli]' 'pyproject.toml[chat]' \
+    && python3 requirements.py 'client/pyproject.toml[cli]' 'pyproject.toml[server,chat,format]' \
         > requirements.txt \
     && python3 -m pip --python /opt/aeolus install \
         --constraint constraints.txt --requirement requirements.txt

@@ -5,13 +5,27 @@ Each takes the arguments behind its name and returns the exit code; its docstrin
 """
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 PROGRAM = "aeolus"
 
 
+@contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Say which extra of the distribution has the module that is missing, if one is."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"error: {error.name} is not installed: pip install 'aeolus[{name}]'"
+        ) from error
+
+
 def serve(arguments: list[str]) -> int:
     """Serve models: a tritonserver and the shim in front of it."""
-    from launcher.serve import main
+    with _extra("server"):
+        from launcher.serve import main
 
     return main(arguments, f"{PROGRAM} serve")
 
@@ -19,7 +33,9 @@ def serve(arguments: list[str]) -> int:
 def shim(arguments: list[str]) -> int:
     """Serve in front of Tritons that run elsewhere."""
     from launcher.signals import run_below_init
-    from shim.__main__ import main
+
+    with _extra("server"):
+        from shim.__main__ import main
 
     run_below_init()
     return main(arguments, f"{PROGRAM} shim")
@@ -32,7 +48,8 @@ def plan(arguments: list[str]) -> int:
 
 def fetch(arguments: list[str]) -> int:
     """Download a Hugging Face checkpoint."""
-    return _build_engines("fetch", arguments)
+    with _extra("build"):
+        return _build_engines("fetch", arguments)
 
 
 def convert(arguments: list[str]) -> int:
@@ -51,7 +68,8 @@ def prepare(arguments: list[str]) -> int:
 
     run_below_init()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    return _build_engines("prepare", arguments)
+    with _extra("build"):
+        return _build_engines("prepare", arguments)
 
 
 def assemble(arguments: list[str]) -> int:
@@ -61,11 +79,12 @@ def assemble(arguments: list[str]) -> int:
 
 def verify(arguments: list[str]) -> int:
     """Check a TensorRT-LLM checkpoint or engine."""
-    return _build_engines("verify", arguments)
+    with _extra("models"):
+        return _build_engines("verify", arguments)
 
 
 def docs(arguments: list[str]) -> int:
-    """Write docs/engine-builds.md from the catalog."""
+    """Print the command lines of every engine of the catalog."""
     return _build_engines("docs", arguments)
 
 

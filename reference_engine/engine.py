@@ -49,6 +49,7 @@ class ReferenceEngine:
         self._limits = Limits(config.shape.vocab_size, config.max_seq_len, config.max_beam_width)
         pool = BlockPool(config.num_blocks, config.block_size)
         self._scheduler = Scheduler(config.max_batch_size, config.max_queue_size, pool)
+        self._is_loaded = False
         self._has_failed = False
         loaded: Future[None] = Future()
         self._thread = threading.Thread(
@@ -79,7 +80,11 @@ class ReferenceEngine:
 
     def statistics(self) -> EngineStatistics:
         """Return the current counts."""
-        return replace(self._scheduler.statistics(), gpu_bytes=torch.cuda.memory_allocated())
+        return replace(
+            self._scheduler.statistics(),
+            gpu_bytes=torch.cuda.memory_allocated(),
+            ranks=self.config.tensor_parallel_size if self._is_loaded else 0,
+        )
 
     def is_alive(self) -> bool:
         """Say whether its thread serves requests, or may do so again."""
@@ -100,11 +105,14 @@ class ReferenceEngine:
                 yield runner
             return
         use_threads_for(config.shape)
-        model = load_model(config.checkpoint_dir, config.dtype, config.device)
-        cache = KVCache(
-            config.shape, config.num_blocks, config.block_size, model.dtype, config.device
+        # The model has no name here: it would keep the mapped file in memory.
+        decoder = Decoder(
+            load_model(config.checkpoint_dir, config.dtype, config.device), config.max_seq_len
         )
-        yield ModelRunner(Decoder(model, config.max_seq_len), cache)
+        cache = KVCache(
+            config.shape, config.num_blocks, config.block_size, decoder.dtype, config.device
+        )
+        yield ModelRunner(decoder, cache)
 
     def _run(self, loaded: Future[None]) -> None:
         """Do all the work that touches torch: the body of the engine's thread.
@@ -116,9 +124,11 @@ class ReferenceEngine:
             with torch.inference_mode():
                 while self._scheduler.closed_by is None:
                     with self._open_runner() as runner:
+                        self._is_loaded = True
                         if not loaded.done():
                             loaded.set_result(None)
                         self._serve(StepLoop(self._scheduler, runner))
+                        self._is_loaded = False
                     self._scheduler.resume()
         except BaseException as error:
             if not loaded.done():

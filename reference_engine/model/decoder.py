@@ -40,7 +40,8 @@ class Decoder:
 
     Args:
         model: a transformers `LlamaForCausalLM`, `MistralForCausalLM` or `StableLmForCausalLM`;
-            its layers are emptied on the way, so that no weight is held twice.
+            its layers are emptied on the way and every weight is copied, so that none is held
+            twice, neither as another tensor nor as a page of the mapped file.
         max_seq_len: positions to prepare the rotary embedding for.
         all_reduce: from one rank's share of a projection's output to the sum of all ranks'.
         all_gather: from logits of one rank's part of the vocabulary to all, perhaps padded.
@@ -60,7 +61,7 @@ class Decoder:
         self._num_heads: int = config.num_attention_heads
         self._num_kv_heads: int = config.num_key_value_heads
         self._head_dim: int = body.layers[0].self_attn.head_dim
-        self._embedding = body.embed_tokens.weight
+        self._embedding = body.embed_tokens.weight.clone()
         self._activation: Map = body.layers[0].mlp.act_fn
         self._layers = []
         for index in range(len(body.layers)):
@@ -125,13 +126,13 @@ def _layer(layer: Any) -> _Layer:
 
 
 def _norm(module: Any) -> Map:
-    weight = module.weight
+    weight = module.weight.clone()
     if isinstance(module, torch.nn.LayerNorm):
         return partial(
             functional.layer_norm,
             normalized_shape=weight.shape,
             weight=weight,
-            bias=module.bias,
+            bias=None if module.bias is None else module.bias.clone(),
             eps=module.eps,
         )
     return partial(_rms_norm, weight=weight, epsilon=module.variance_epsilon)

@@ -16,9 +16,10 @@ Map = Callable[[torch.Tensor], torch.Tensor]
 def projection(*modules: Any) -> Map:
     """Return one function that gives the outputs of `torch.nn.Linear` modules side by side.
 
-    On a CPU the weights are packed once, where torch would do so in every call.
+    On a CPU the weights are packed once, where torch would do so in every call. Packed or not, they
+    are a copy: a view would keep the whole file of a checkpoint in memory.
     """
-    weight = torch.cat([module.weight for module in modules]) if modules[1:] else modules[0].weight
+    weight = torch.cat([module.weight for module in modules])
     bias = None
     if modules[0].bias is not None:
         bias = torch.cat([module.bias for module in modules])

@@ -11,6 +11,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from demo.corpus import Entry, load_corpus
 from demo.export import CHECKPOINT
 
+pytestmark = pytest.mark.slow
+
 Chat = Callable[..., str]
 Reply = Callable[..., list[str]]
 

@@ -13,6 +13,8 @@ from launcher.ports import free_ports
 from support.environments import Environment
 from support.processes import left_after
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 300
 STREAMING = """
 import json, sys
@@ -44,7 +46,14 @@ def needed(wheel: Path) -> set[str]:
 
 def test_the_client_needs_three_packages(wheels: dict[str, Path]) -> None:
     assert needed(wheels["aeolus_client"]) == {"httpx", "numpy", "tritonclient[grpc]"}
-    assert "aeolus-client" in needed(wheels["aeolus"])
+
+
+def test_the_server_needs_by_itself_only_what_plans_and_conversions_need(
+    wheels: dict[str, Path],
+) -> None:
+    assert needed(wheels["aeolus"]) == {
+        *("aeolus-client", "ml_dtypes", "numpy", "protobuf", "pydantic"),
+    }
 
 
 def test_the_wheels_hold_their_rooms_and_no_file_twice(wheels: dict[str, Path]) -> None:

@@ -12,6 +12,8 @@ from engine_step.interface import EngineRequest, TokenEvent
 from reference_engine.engine import ReferenceEngine
 from support.engine_harness import Oracle, Replies, Served, ask, request
 
+pytestmark = pytest.mark.slow
+
 VOCAB = 512
 
 

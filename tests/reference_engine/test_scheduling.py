@@ -159,6 +159,7 @@ def test_beams_over_a_reused_prompt_equal_generate(llama: Served) -> None:
     assert ask(llama.engine, one) == expected
 
 
+@pytest.mark.slow
 def test_the_same_request_alone_and_among_fifteen_others_gives_the_same_tokens(
     checkpoint: Path,
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_70b_on_two_ranks_has_the_known_size(tmp_path: Path) -> None:
     assert layout.elements_per_rank == 34_620_055_552
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "tp_size"),
     [

@@ -21,6 +21,8 @@ from build_engines.verify.directory import verify
 from reference_engine.model.checkpoint import read_config
 from support import tiny_models
 
+pytestmark = pytest.mark.slow
+
 CASES = [
     ("llama-3-8b-instruct", False),
     ("llama-3-8b-instruct", True),

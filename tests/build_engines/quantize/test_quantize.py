@@ -22,6 +22,8 @@ from catalog import load_catalog
 from support.nvidia_tools import H100, install
 from support.tiny_models import edit_json
 
+pytestmark = pytest.mark.slow
+
 LLAMA = load_catalog()["llama-3-8b-instruct"]
 FP8 = choose_engine(LLAMA, gpu="H100", quantization="fp8", tp_size=2)
 AWQ = choose_engine(LLAMA, gpu="H100", quantization="int4_awq", kv_cache_dtype="fp8")

@@ -27,6 +27,7 @@ def shape(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("use_parallel_embedding", [False, True])
 @pytest.mark.parametrize("tp_size", [1, 2, 4])
 def test_logits_equal_those_of_transformers(

@@ -20,6 +20,8 @@ from support.checkpoints import make_mistral
 from support.engine_harness import Oracle, Replies, Served, ask, request
 from support.ranks import followers_of, has_ended, the_follower_of
 
+pytestmark = pytest.mark.slow
+
 SLOTS = 4
 PROMPTS = [[(7 * i + j * j) % 500 + 3 for j in range(5 + 3 * i)] for i in range(8)]
 LONG = 400
@@ -114,7 +116,7 @@ def test_a_rank_that_hangs_is_given_up(two_ranks: Served) -> None:
     assert has_ended(follower)
 
 
-def test_a_rank_that_can_not_load_is_the_reason_for_not_starting(tmp_path: Path) -> None:
+def test_a_rank_that_cannot_load_is_the_reason_for_not_starting(tmp_path: Path) -> None:
     convert(
         tiny_models.model_of("llama-2-70b"),
         tiny_models.checkpoint_of("llama-2-70b"),

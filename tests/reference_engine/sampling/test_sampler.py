@@ -35,6 +35,7 @@ def expected_probabilities(fields: dict[str, Any]) -> torch.Tensor:
     return torch.softmax(warpers(torch.zeros(1, 1), LOGITS[None].clone()), dim=-1)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
