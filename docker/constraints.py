@@ -1,5 +1,7 @@
 """Print constraints for pip: what is installed stays, and what is not is taken as in a file.
 
+Aeolus itself is not constrained, so that a newer checkout can take an older one's place.
+
 `python constraints.py FILE`, in the Python environment that is to be kept.
 """
 
@@ -22,4 +24,6 @@ pins = {
     if separator
 }
 for name, version in sorted((pins | installed).items()):
+    if name in ("aeolus", "aeolus-client"):
+        continue
     print(f"{name}=={version}")

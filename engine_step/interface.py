@@ -184,6 +184,8 @@ class EngineStatistics:
     micro_batch: int = 0
     gpu_bytes: int = 0
     pinned_bytes: int = 0
+    ranks: int = 1
+    """Processes that share the model and compute it; 0 while they load it anew."""
 
     @property
     def active(self) -> int:

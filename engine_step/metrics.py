@@ -18,6 +18,8 @@ MEMORY = ("nv_trt_llm_runtime_memory_metrics", "memory_type")
 KV_CACHE = ("nv_trt_llm_kv_cache_block_metrics", "kv_cache_block_type")
 BATCHER = ("nv_trt_llm_inflight_batcher_metrics", "inflight_batcher_specific_metric")
 GENERAL = ("nv_trt_llm_general_metrics", "general_type")
+RANKS = ("aeolus_engine_ranks", "state")
+"""Of ours: the backend reports no ranks."""
 
 # Family, label and label value of each gauge.
 GAUGES: dict[tuple[str, str, str], Callable[[EngineStatistics], float]] = {
@@ -41,6 +43,7 @@ GAUGES: dict[tuple[str, str, str], Callable[[EngineStatistics], float]] = {
     (*BATCHER, "micro_batch_id"): lambda now: now.micro_batch,
     (*GENERAL, "iteration_counter"): lambda now: now.iterations,
     (*GENERAL, "timestamp"): lambda _: time.time_ns() // 1000,
+    (*RANKS, "computing"): lambda now: now.ranks,
 }
 INPUT_LENGTH = ("nv_llm_input_token_len", "response_metric_type", "total_input_tokens")
 OUTPUT_LENGTH = ("nv_llm_output_token_len", "response_metric_type", "total_output_tokens")

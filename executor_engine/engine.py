@@ -51,6 +51,7 @@ class ExecutorEngine:
         limits: the engine's.
         max_requests: how many run at once.
         gathers_context_logits: whether the engine was built so.
+        ranks: how many processes share the model.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class ExecutorEngine:
         max_requests: int,
         *,
         gathers_context_logits: bool,
+        ranks: int,
     ) -> None:
         self._bindings, self._executor, self._limits = bindings, executor, limits
         self._gathers_context_logits = gathers_context_logits
@@ -70,7 +72,8 @@ class ExecutorEngine:
         # By client id, until the executor's last response; and by request id, until the caller's.
         self._live: dict[int, LiveRequest] = {}
         self._by_request_id: dict[str, LiveRequest] = {}
-        self._statistics = no_statistics(max_requests)
+        self._ranks = ranks
+        self._statistics = no_statistics(max_requests, ranks)
         self._closed_by: EngineStoppedError | None = None
         self._has_died = False
         self._failed_steps = 0
@@ -96,7 +99,7 @@ class ExecutorEngine:
         """Return those of the newest step."""
         with self._lock:
             if self._closed_by is None and (latest := self._executor.get_latest_iteration_stats()):
-                self._statistics = engine_statistics(latest[-1])
+                self._statistics = engine_statistics(latest[-1], self._ranks)
             return self._statistics
 
     def is_alive(self) -> bool:

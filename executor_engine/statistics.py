@@ -5,7 +5,7 @@ from typing import Any
 from engine_step.interface import EngineStatistics
 
 
-def no_statistics(max_requests: int) -> EngineStatistics:
+def no_statistics(max_requests: int, ranks: int) -> EngineStatistics:
     """Return those of an engine that has not made a step."""
     return EngineStatistics(
         iterations=0,
@@ -18,10 +18,11 @@ def no_statistics(max_requests: int) -> EngineStatistics:
         kv_cache_blocks_max=0,
         kv_cache_blocks_reused=0,
         kv_cache_tokens_per_block=0,
+        ranks=ranks,
     )
 
 
-def engine_statistics(stats: Any) -> EngineStatistics:
+def engine_statistics(stats: Any, ranks: int) -> EngineStatistics:
     """Translate an `IterationStats`; waiting are those in the executor's queue, too."""
     batch, cache = stats.inflight_batching_stats, stats.kv_cache_stats
     scheduled = batch.num_scheduled_requests if batch else 0
@@ -41,4 +42,5 @@ def engine_statistics(stats: Any) -> EngineStatistics:
         micro_batch=batch.micro_batch_id if batch else 0,
         gpu_bytes=stats.gpu_mem_usage,
         pinned_bytes=stats.pinned_mem_usage,
+        ranks=ranks,
     )

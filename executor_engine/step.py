@@ -52,6 +52,7 @@ def open_engine(parameters: Parameters, repository: Path) -> Engine:
         Limits(config.pretrained_config.vocab_size, limits.max_seq_len, max_beam_width),
         int(parameters.get("max_num_sequences") or limits.max_batch_size),
         gathers_context_logits=limits.gather_context_logits,
+        ranks=config.pretrained_config.mapping.world_size,
     )
 
 
@@ -86,7 +87,7 @@ class EndedRank:
 
     def statistics(self) -> EngineStatistics:
         """Return zeros."""
-        return no_statistics(0)
+        return no_statistics(0, ranks=0)
 
     def is_alive(self) -> bool:
         """It has ended as it should."""

@@ -49,6 +49,7 @@ class ReferenceEngine:
         self._limits = Limits(config.shape.vocab_size, config.max_seq_len, config.max_beam_width)
         pool = BlockPool(config.num_blocks, config.block_size)
         self._scheduler = Scheduler(config.max_batch_size, config.max_queue_size, pool)
+        self._is_loaded = False
         self._has_failed = False
         loaded: Future[None] = Future()
         self._thread = threading.Thread(
@@ -79,7 +80,11 @@ class ReferenceEngine:
 
     def statistics(self) -> EngineStatistics:
         """Return the current counts."""
-        return replace(self._scheduler.statistics(), gpu_bytes=torch.cuda.memory_allocated())
+        return replace(
+            self._scheduler.statistics(),
+            gpu_bytes=torch.cuda.memory_allocated(),
+            ranks=self.config.tensor_parallel_size if self._is_loaded else 0,
+        )
 
     def is_alive(self) -> bool:
         """Say whether its thread serves requests, or may do so again."""
@@ -119,9 +124,11 @@ class ReferenceEngine:
             with torch.inference_mode():
                 while self._scheduler.closed_by is None:
                     with self._open_runner() as runner:
+                        self._is_loaded = True
                         if not loaded.done():
                             loaded.set_result(None)
                         self._serve(StepLoop(self._scheduler, runner))
+                        self._is_loaded = False
                     self._scheduler.resume()
         except BaseException as error:
             if not loaded.done():

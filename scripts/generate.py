@@ -1,12 +1,15 @@
-"""Writes every file that is made from the contract's tables: `make generate`."""
+"""Writes every file that is made from a table, the catalog or the settings: `make generate`."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 from aeolus_contract.parameters import engine_parameters, sampling_parameters
 from aeolus_contract.rendering import with_tensors
 from aeolus_contract.steps import ENSEMBLE, steps
-from shim.parameters.page import DOCUMENT, generate_page
+from build_engines.documentation import render_document
+from shim.pages.configuration import configuration_page
+from shim.parameters.page import generate_page
 from shim.parameters.table import Row, generate_map
 
 ROOT = Path(__file__).parents[1]
@@ -29,6 +32,27 @@ FIELD_TYPES = {
     "tokens": "list[int]",
 }
 """The Python type of a request's parameter, by the table's `type`."""
+CLIENT_TYPES = FIELD_TYPES | {
+    "guided_decoding": "Mapping[str, Any]",
+    "logit_bias": "Mapping[str, float]",
+    "object": "Mapping[str, Any]",
+    "response_format": "Mapping[str, Any]",
+    "sequence_bias": "Sequence[Sequence[Any]]",
+    "strings": "str | Sequence[str]",
+    "token_ids": "int | Sequence[int]",
+    "token_lists": "Sequence[Sequence[int]]",
+}
+"""The same as a caller of the client may write it."""
+NOT_BY_NAME = (
+    # The prompt, which the client's methods take by itself.
+    *("inputs", "input_ids", "attention_mask"),
+    # What the method decides: how the reply comes, and that it is one text without the prompt.
+    *("stream", "return_full_text", "num_return_sequences"),
+    # The parameters it holds are given by their names.
+    "generation_config",
+)
+"""Parameters of the service that no caller of the client gives."""
+DOCSTRING_WIDTH = 93
 
 
 def generated_files() -> Iterator[tuple[Path, str]]:
@@ -36,10 +60,15 @@ def generated_files() -> Iterator[tuple[Path, str]]:
     for model in (ENSEMBLE, *(each.model for each in steps())):
         path = ROOT / "model_repository" / model / "config.pbtxt"
         yield path, with_tensors(path.read_text(encoding="utf-8"), model)
-    yield ROOT / "client" / "aeolus_client" / "sampling_values.py", sampling_values()
+    client = ROOT / "client" / "aeolus_client"
+    yield client / "sampling_values.py", sampling_values()
+    yield client / "parameters.py", client_parameters()
     yield ROOT / "engine_step" / "sampling_config.py", sampling_config()
     yield ROOT / "shim" / "parameters" / "fields.py", parameter_fields()
-    yield DOCUMENT, generate_page()
+    docs = ROOT / "docs"
+    yield docs / "configuration.md", configuration_page()
+    yield docs / "engine-builds.md", render_document()
+    yield docs / "generate-parameters.md", generate_page()
 
 
 def sampling_values() -> str:
@@ -60,6 +89,37 @@ class SamplingValues:
 
 {chr(10).join(fields)}
 '''
+
+
+def client_parameters() -> str:
+    """Return what the client's methods take by name, each with the table's help."""
+    rows = [
+        row for row in generate_map().values() if _is_served(row) and row.name not in NOT_BY_NAME
+    ]
+    fields = [f"    {row.name}: {CLIENT_TYPES[row.type]}\n{_docstring(row.how)}" for row in rows]
+    return f'''"""The parameters of a generation, by their Hugging Face names; {MADE}."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+
+class GenerateParameters(TypedDict, total=False):
+    """What may be given to `generate`, `stream` and `chat`; what is left out the server decides.
+
+    The server checks types and ranges: docs/generate-parameters.md.
+    """
+
+{chr(10).join(fields)}
+'''
+
+
+def _docstring(text: str) -> str:
+    """Return a field's docstring; one of several lines has its end on a line of its own."""
+    line = f'    """{text}"""'
+    if len(line) <= 100:
+        return line
+    wrapped = textwrap.fill(text, DOCSTRING_WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.indent(f'"""{wrapped}\n"""', "    ")
 
 
 def sampling_config() -> str:
@@ -116,9 +176,12 @@ class ParameterFields(BaseModel):
 '''
 
 
+def _is_served(row: Row) -> bool:
+    return row.category in ("native", "derived")
+
+
 def _is_field(row: Row) -> bool:
-    is_served = row.category in ("native", "derived")
-    return is_served and row.type != "object"  # a generation_config is merged before
+    return _is_served(row) and row.type != "object"  # a generation_config is merged before
 
 
 if __name__ == "__main__":

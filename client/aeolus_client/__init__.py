@@ -1,4 +1,4 @@
-"""Clients of models that Aeolus serves: by REST, or by gRPC from Triton itself."""
+"""Clients of models that Aeolus serves: by REST, or by gRPC or HTTP from Triton itself."""
 
 from aeolus_client.backend import ModelInfo
 from aeolus_client.chat import AsyncChat

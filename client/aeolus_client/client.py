@@ -1,4 +1,4 @@
-"""The client most programs want, with asyncio: a service by REST, or a Triton by gRPC."""
+"""The client most programs want, with asyncio: a service by REST, or a Triton by gRPC or HTTP."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from types import TracebackType
@@ -10,11 +10,10 @@ from aeolus_client.generation import Completion, Message, TextChunk
 from aeolus_client.parameters import GenerateParameters
 from aeolus_client.rest.backend import Prediction, RestBackend, ZephyrRoute
 from aeolus_client.servers import Servers
-from aeolus_client.triton_backend import TritonBackend
+from aeolus_client.triton.backend import GRPC, HTTP, TritonBackend
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_TIMEOUT = 600.0
-GRPC = "grpc://"
 REST = ("http://", "https://")
 
 Prompt = str | Sequence[Message]
@@ -50,8 +49,9 @@ class AsyncClient:
         """Connect on first use.
 
         Args:
-            url: `http://host:port` of a service, or `grpc://host:port` of a Triton; several of
-                one kind that serve the same take turns.
+            url: `http://host:port` of a service, or of a Triton `grpc://host:port` of its gRPC
+                service or `triton+http://host:port` of its HTTP one; several of one kind that
+                serve the same take turns.
             model: of requests that name none; else the service's first, or Triton's `ensemble`.
             api_key: of the service.
             timeout: seconds after which a request ends in a `DeadlineExceededError`; `None` never.
@@ -59,7 +59,7 @@ class AsyncClient:
             retries: how often all servers are tried again when none can be reached.
 
         Raises:
-            ValueError: an address of another form, or of both kinds.
+            ValueError: an address of another form, or of both kinds; an API key no header can hold.
         """
         urls = [url] if isinstance(url, str) else list(url)
         self.model = model
@@ -68,13 +68,12 @@ class AsyncClient:
         self._triton: Servers[TritonBackend] | None = None
         if urls and all(each.startswith(REST) for each in urls):
             self._rest = Servers([RestBackend(u, api_key, connect_timeout) for u in urls], retries)
-        elif urls and all(each.startswith(GRPC) for each in urls):
-            triton = [TritonBackend(each.removeprefix(GRPC).rstrip("/")) for each in urls]
-            self._triton = Servers(triton, retries)
+        elif urls and all(each.startswith((GRPC, *HTTP)) for each in urls):
+            self._triton = Servers([TritonBackend(each) for each in urls], retries)
         else:
             raise ValueError(
-                f"{', '.join(urls) or 'no address'}: give http://host:port of a service,"
-                " or grpc://host:port of a Triton; several of one kind"
+                f"{', '.join(urls) or 'no address'}: give http://host:port of a service, or"
+                " grpc://host:port or triton+http://host:port of a Triton; several of one kind"
             )
 
     async def generate(

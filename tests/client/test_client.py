@@ -1,4 +1,4 @@
-"""The client by REST and by gRPC: the same replies, errors, retries, deadlines and ends."""
+"""The client by every protocol: the same replies, errors, retries, deadlines and ends."""
 
 import asyncio
 import doctest
@@ -34,12 +34,16 @@ TOKENS = 3500
 QUESTION = "What is a zephyr?"
 LONG: Any = {"max_tokens": TOKENS, "min_new_tokens": TOKENS}
 GREEDY: Any = {"do_sample": False, "num_beams": 1, "max_tokens": 40}
-PROTOCOLS = ("http", "grpc")
+PROTOCOLS = ("http", "grpc", "triton+http")
 
 
 @pytest.fixture(scope="module")
 def urls(triton: TritonServer, shim_url: str) -> dict[str, str]:
-    return {"http": shim_url, "grpc": f"grpc://{triton.grpc_address}"}
+    return {
+        "http": shim_url,
+        "grpc": f"grpc://{triton.grpc_address}",
+        "triton+http": f"triton+{triton.http_url}",
+    }
 
 
 @pytest.fixture
@@ -74,7 +78,7 @@ def test_a_service_and_its_triton_give_the_same_reply(urls: dict[str, str]) -> N
             last = chunks[-1]
             assert last.finish_reason == replies[-1].finish_reason
             assert last.completion_tokens == replies[-1].completion_tokens
-    assert replies[0] == replies[1]
+    assert replies[0] == replies[1] == replies[2]
     assert "breeze" in replies[0].text
 
 
@@ -210,7 +214,7 @@ def test_the_predict_and_zephyr_routes_reply_with_their_counts(urls: dict[str, s
 
 
 def test_the_routes_of_a_service_are_not_asked_of_a_triton(urls: dict[str, str]) -> None:
-    with Client(urls["grpc"]) as client, pytest.raises(InvalidRequestError, match="http://"):
+    with Client(urls["triton+http"]) as client, pytest.raises(InvalidRequestError, match="http://"):
         client.predict({"prompt": "The wind"})
 
 

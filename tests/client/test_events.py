@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aeolus_client.rest.events import Event, read_events
+from aeolus_client.http.events import Event, read_events
 
 BODY = (
     'data: {"text": "a\u2028b\x85c\x0bd é"}\n\n: a comment\n\n'

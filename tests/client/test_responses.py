@@ -1,61 +1,47 @@
 """What is read of responses that come faster than they are taken."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator
 
-import numpy as np
 import pytest
-from tritonclient.grpc import InferResult, service_pb2
 
-from aeolus_client.errors import GenerationFailedError
-from aeolus_client.responses import ResponseBuffer
-from aeolus_client.tensors import EnsembleResponse
+from aeolus_client.errors import GenerationFailedError, ServiceError
+from aeolus_client.triton.responses import ResponseBuffer
+from aeolus_client.triton.tensors import EnsembleResponse
 
 HOUR = 3600.0
 
 
-def result(text: str, *, is_final: bool = False) -> InferResult:
+def result(text: str, *, is_final: bool = False) -> EnsembleResponse:
     """One response of the ensemble, a token long."""
-    content = text.encode()
-    values = {
-        "text_output": ("BYTES", len(content).to_bytes(4, "little") + content),
-        "sequence_length": ("INT32", np.int32(1).tobytes()),
-        "num_input_tokens": ("INT32", np.int32(3).tobytes()),
-    }
-    response = service_pb2.ModelInferResponse()
-    response.parameters["triton_final_response"].bool_param = is_final
-    for name, (dtype, raw) in values.items():
-        response.outputs.add(name=name, datatype=dtype, shape=[1])
-        response.raw_output_contents.append(raw)
-    return InferResult(response)
+    return EnsembleResponse(text, "", tokens=1, prompt_tokens=3, is_final=is_final)
 
 
 class Call:
     """A call whose responses come when a test says so."""
 
     def __init__(self) -> None:
-        self._results: asyncio.Queue[InferResult | None] = asyncio.Queue()
+        self._results: asyncio.Queue[EnsembleResponse | None] = asyncio.Queue()
 
-    async def send(self, *results: InferResult | None) -> None:
+    async def send(self, *results: EnsembleResponse | None) -> None:
         """Let these come and be read; `None` is the end of the call."""
         for each in results:
             self._results.put_nowait(each)
         for _ in range(2 * len(results) + 4):
             await asyncio.sleep(0)
 
-    async def __aiter__(self) -> AsyncIterator[tuple[InferResult, Any]]:
+    async def responses(self) -> AsyncGenerator[EnsembleResponse | ServiceError, None]:
         while (each := await self._results.get()) is not None:
-            yield each, None
+            yield each
 
-    def cancel(self) -> None:
+    def end(self) -> None:
         self._results.put_nowait(None)
 
 
 def test_what_waits_is_read_as_one() -> None:
     async def read() -> list[EnsembleResponse]:
         call = Call()
-        buffer = ResponseBuffer(call)
+        buffer = ResponseBuffer(call.responses())
         texts = [str(each) for each in range(200)]
         await call.send(*map(result, texts), result("end", is_final=True), None)
         return [each async for each in buffer]
@@ -68,7 +54,7 @@ def test_what_waits_is_read_as_one() -> None:
 def test_the_first_and_the_last_do_not_wait_for_the_pace() -> None:
     async def read() -> list[str]:
         call = Call()
-        responses = aiter(ResponseBuffer(call, lambda: HOUR))
+        responses = aiter(ResponseBuffer(call.responses(), lambda: HOUR))
         await call.send(result("a"))
         texts = [(await anext(responses)).text]
         await call.send(result("b"), result("c"))
@@ -84,7 +70,7 @@ def test_the_first_and_the_last_do_not_wait_for_the_pace() -> None:
 def test_what_came_before_an_error_is_read_first_and_the_error_does_not_wait() -> None:
     async def read() -> str:
         call = Call()
-        buffer = ResponseBuffer(call, lambda: HOUR)
+        buffer = ResponseBuffer(call.responses(), lambda: HOUR)
         responses = aiter(buffer)
         await call.send(result("a"))
         text = (await anext(responses)).text
@@ -93,7 +79,7 @@ def test_what_came_before_an_error_is_read_first_and_the_error_does_not_wait() -
         text += (await anext(responses)).text
         with pytest.raises(GenerationFailedError, match="lost"):
             await anext(responses)
-        call.cancel()
+        call.end()
         return text
 
     assert asyncio.run(read()) == "ab"
@@ -102,7 +88,7 @@ def test_what_came_before_an_error_is_read_first_and_the_error_does_not_wait() -
 def test_a_pace_that_is_over_lets_the_next_response_through() -> None:
     async def read() -> list[str]:
         call = Call()
-        responses = aiter(ResponseBuffer(call, lambda: 0.001))
+        responses = aiter(ResponseBuffer(call.responses(), lambda: 0.001))
         texts = []
         for text in "abc":
             await call.send(result(text))

@@ -12,7 +12,7 @@ from aeolus_client.errors import (
     ServerUnavailableError,
     ServiceError,
 )
-from aeolus_client.status import error_from_status, error_from_text
+from aeolus_client.triton.status import error_from_status, error_from_text
 from aeolus_contract.failures import FailureKind, failure_text
 
 QUEUE_FULL = "Maximum queue size of 256 has been reached, please try again later"

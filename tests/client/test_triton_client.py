@@ -176,14 +176,14 @@ def test_many_first_requests_read_the_configuration_once(
     triton: TritonServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(client: TritonClient) -> list[str]:
-        read = client._triton.get_model_config
+        read = client._transport.config
         names = []
 
-        async def noted(name: str, **options: Any) -> Any:
+        async def noted(name: str) -> Any:
             names.append(name)
-            return await read(name, **options)
+            return await read(name)
 
-        monkeypatch.setattr(client._triton, "get_model_config", noted)
+        monkeypatch.setattr(client._transport, "config", noted)
         await asyncio.gather(*(client.complete(question(max_tokens=1)) for _ in range(32)))
         return names
 
@@ -277,7 +277,7 @@ def test_leaving_leaves_no_inference_behind_in_any_model(triton: TritonServer) -
     deadline = time.monotonic() + COUNTED_SECONDS
     for model in ("ensemble", "preprocessing"):
         while completed_requests(triton)[model] < before[model] + 5:
-            assert time.monotonic() < deadline, f"an inference of {model} is left behind"
+            assert time.monotonic() < deadline, f"an inference of {model} is leaked"
             time.sleep(0.01)
 
 

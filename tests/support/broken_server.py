@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +14,7 @@ class BrokenServer:
         """Listen on a free port of the loopback."""
         self._reply = reply
         self.requests = 0
+        self.last_request = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -42,6 +44,10 @@ class BrokenServer:
             except OSError:
                 return
             with connection:
-                connection.recv(65536)
+                self.last_request = connection.recv(65536)
                 self.requests += 1
-                connection.sendall(self._reply)
+                with suppress(OSError):  # who asked may have seen enough
+                    connection.sendall(self._reply)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(65536):
+                        pass

@@ -1,10 +1,12 @@
 """The typer application."""
 
+import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 import typer
 
-from aeolus_client.cli import ask, bench, chat, predict, status
+from aeolus_client.cli import ask, bench, chat, predict, status, terminal
 from aeolus_client.cli.extensions import Extension
 
 PASS_ON = {
@@ -37,10 +39,17 @@ def run(arguments: list[str], extensions: dict[str, Extension]) -> int:
     if arguments[:1] not in [[name] for name in COMMANDS]:
         for name, extension in extensions.items():
             _add(app, name, extension)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="replace"
+        )  # a reply may have what the terminal's code has not
     try:
         app(arguments, prog_name="aeolus")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
+    except OSError as error:
+        terminal.report(f"the output cannot be written: {error}")
+        return terminal.FAILED
     return 0
 
 

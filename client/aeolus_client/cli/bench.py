@@ -81,6 +81,8 @@ def bench(
     """Measure a server: latencies, tokens a second, goodput."""
     if concurrency is not None and rate is not None:
         raise typer.BadParameter("give --concurrency or --rate", param_hint="--rate")
+    if plot is not None and not plot.parent.is_dir():
+        raise typer.BadParameter(f"{plot.parent} is not a directory", param_hint="--plot")
     if requests is None and duration is None:
         requests = DEFAULT_REQUESTS
     load = Load(
@@ -120,12 +122,12 @@ def bench(
     except KeyboardInterrupt:
         is_whole = False
     report = make_report(samples, objective, duration if is_whole else None)
-    if plot is not None:
-        plot.write_text(render_plot(samples, report), encoding="utf-8")
     if as_json:
         terminal.print_json(report.as_json() | {"load": _described(load), "complete": is_whole})
     else:
         _print(report, objective)
+    if plot is not None:
+        plot.write_text(render_plot(samples, report), encoding="utf-8")
     if not is_whole:
         raise typer.Exit(terminal.INTERRUPTED)
     if not report.requests:

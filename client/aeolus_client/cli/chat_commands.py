@@ -6,6 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from aeolus_client.chat import AsyncChat
 from aeolus_client.cli import terminal
 from aeolus_client.errors import ServiceError
@@ -26,9 +28,10 @@ class EndOfChat(Exception):  # noqa: N818 - an end, no error
 class ChatCommands:
     """Commands on one conversation."""
 
-    def __init__(self, client: Client, chat: Chat):
-        """Take the conversation, and the client that sends it."""
+    def __init__(self, client: Client, chat: Chat, console: Console):
+        """Take the conversation, the client that sends it, and where to show things."""
         self._client = client
+        self._console = console
         self._chat = chat
         self._commands: dict[str, tuple[str, Callable[[str], str | None]]] = {
             "/help": ("list these", self._help),
@@ -78,12 +81,12 @@ class ChatCommands:
 
     def _help(self, _: str) -> None:
         for name, (what, _run) in self._commands.items():
-            terminal.console.print(f"{name:<8} {what}", markup=False)
+            self._console.print(f"{name:<8} {what}", markup=False)
 
     def _set(self, rest: str) -> None:
         parameters = self._conversation.parameters
         if not rest:
-            terminal.console.print(json.dumps(parameters, ensure_ascii=False), markup=False)
+            self._console.print(json.dumps(parameters, ensure_ascii=False), markup=False)
             return
         name, _, text = rest.replace("=", " ", 1).partition(" ")
         if name not in PARAMETERS and (near := get_close_matches(name, PARAMETERS, n=1)):
@@ -103,7 +106,7 @@ class ChatCommands:
         except ServiceError as error:
             raise CommandError(str(error)) from error
         if not rest:
-            terminal.console.print(", ".join(names), markup=False)
+            self._console.print(", ".join(names), markup=False)
             return
         if rest not in names:
             raise CommandError(f"{rest} is not served here; there are {', '.join(names)}")
@@ -132,9 +135,9 @@ class ChatCommands:
     def _info(self, _: str) -> None:
         chat = self._conversation
         limit = "" if chat.context_length is None else f" of {chat.context_length:,}"
-        terminal.console.print(f"{chat.tokens_used:,}{limit} tokens used", markup=False)
+        self._console.print(f"{chat.tokens_used:,}{limit} tokens used", markup=False)
         if chat.first_sent:
-            terminal.console.print(f"the oldest {chat.first_sent} turns are not sent any more")
+            self._console.print(f"the oldest {chat.first_sent} turns are not sent any more")
 
     def _quit(self, _: str) -> None:
         raise EndOfChat

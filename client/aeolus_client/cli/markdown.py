@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.markdown import Markdown
 
+from aeolus_client.cli.terminal import visible
+
 FENCES = ("```", "~~~")
 
 
@@ -32,17 +34,22 @@ class MarkdownStream:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._live.update(Markdown(self._tail), refresh=True)
+        self._live.update(_drawn(self._tail), refresh=True)
         self._live.stop()
 
     def write(self, text: str) -> None:
         """Draw the next piece."""
-        finished, self._tail = split_blocks(self._tail + text)
+        finished, self._tail = split_blocks(self._tail + visible(text))
         if finished:
-            self._live.update(Markdown(self._tail))
-            self._console.print(Markdown(finished))
+            self._live.update(_drawn(self._tail))
+            self._console.print(_drawn(finished))
             self._console.print()
-        self._live.update(Markdown(self._tail))
+        self._live.update(_drawn(self._tail))
+
+
+def _drawn(text: str) -> Markdown:
+    """Return markdown whose links show their addresses, and open nothing."""
+    return Markdown(text, hyperlinks=False)
 
 
 def split_blocks(text: str) -> tuple[str, str]:

@@ -10,7 +10,8 @@ from aeolus_client.client import DEFAULT_URL
 Url = Annotated[
     str,
     typer.Option(
-        envvar="AEOLUS_URL", help="http://host:port of a service, or grpc://host:port of a Triton."
+        envvar="AEOLUS_URL",
+        help="http://host:port of a service; grpc:// or triton+http://host:port of a Triton.",
     ),
 ]
 Model = Annotated[
@@ -39,7 +40,7 @@ DEFAULT = DEFAULT_URL
 
 
 def read_parameter(text: str) -> tuple[str, Any]:
-    """Read `NAME=VALUE`; what is no JSON is a text.
+    """Read `NAME=VALUE`; what is not JSON is a text.
 
     Raises:
         typer.BadParameter: there is no name.

@@ -24,6 +24,7 @@ TIMEOUT = 10.0
 GIB = 1 << 30
 ENGINE_REQUESTS = "nv_trt_llm_request_metrics"
 KV_CACHE = "nv_trt_llm_kv_cache_block_metrics"
+RANKS = "aeolus_engine_ranks"
 
 
 def models(
@@ -52,12 +53,23 @@ def status(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 1.0,
     as_json: options.Json = False,
 ) -> None:
-    """Show models, requests, tokens a second, KV cache and GPUs."""
+    """Show models, requests, tokens per second, and each engine's ranks, KV cache and GPUs."""
     client = terminal.client(url, api_key=api_key, timeout=TIMEOUT)
     host = urlsplit(url.split(",")[0]).hostname or "127.0.0.1"
     address = triton_metrics or f"http://{host}:{TRITON_METRICS_PORT}"
     triton = RestBackend(address.removesuffix("/metrics"))
-    terminal.run(_status(Status(client, triton), watch, every, as_json))
+    reader = Status(client, triton)
+    if not watch:
+        state = terminal.run(_read_once(reader))
+        if as_json:
+            terminal.print_json(state)
+        else:
+            terminal.console.print(_rendered(state))
+        return
+    try:
+        asyncio.run(_watch(reader, every, as_json))
+    except KeyboardInterrupt:
+        return  # as it is meant to end
 
 
 class Status:
@@ -93,7 +105,9 @@ class Status:
     def _service(self, metrics: Metrics) -> dict[str, Any]:
         now = (time.monotonic(), metrics.total("aeolus_completion_tokens_total") or 0.0)
         before, self._before = self._before, now
-        rate = None if before is None else (now[1] - before[1]) / (now[0] - before[0])
+        # A service that has begun anew counts from 0.
+        is_known = before is not None and now[1] >= before[1]
+        rate = (now[1] - before[1]) / (now[0] - before[0]) if before and is_known else None
         return {
             "requests": {
                 "running": metrics.total("aeolus_requests_running") or 0,
@@ -115,6 +129,8 @@ def _triton(metrics: Metrics) -> dict[str, Any]:
         active = metrics.total(ENGINE_REQUESTS, request_type="active", model=model)
         engines[model] = {
             "requests": active,
+            "waiting": metrics.total(ENGINE_REQUESTS, request_type="waiting", model=model),
+            "ranks": metrics.total(RANKS, state="computing", model=model),
             "kv_cache_used": None if used is None or not each.value else used / each.value,
         }
     gpus = [
@@ -135,25 +151,38 @@ async def _models(client: AsyncClient) -> list[ModelInfo]:
         return await client.models()
 
 
-async def _status(status: Status, watch: bool, every: float, as_json: bool) -> None:
+async def _read_once(status: Status) -> dict[str, Any]:
     try:
-        state = await status.read()
-        if not watch:
-            if as_json:
-                terminal.print_json(state)
-            else:
-                terminal.console.print(_rendered(state))
-            return
-        with Live(_rendered(state), console=terminal.console, auto_refresh=False) as live:
-            while True:
-                await asyncio.sleep(every)
-                state = await status.read()
-                if as_json:
-                    terminal.print_json(state)
-                else:
-                    live.update(_rendered(state), refresh=True)
+        return await status.read()
     finally:
         await status.close()
+
+
+async def _watch(status: Status, every: float, as_json: bool) -> None:
+    """Show what is read until it is cancelled: drawn anew in a terminal, else one after another."""
+    is_drawn = terminal.console.is_terminal and not as_json
+    live = Live(console=terminal.console, auto_refresh=False) if is_drawn else None
+    try:
+        with live or contextlib.nullcontext():
+            while True:
+                state = await _read_or_say(status)
+                if live:
+                    live.update(_rendered(state), refresh=True)
+                elif as_json:
+                    terminal.print_line(state)
+                else:
+                    terminal.console.print(_rendered(state))
+                await asyncio.sleep(every)
+    finally:
+        await status.close()
+
+
+async def _read_or_say(status: Status) -> dict[str, Any]:
+    """Return the state, or what is wrong: a server that is away may come back."""
+    try:
+        return await status.read()
+    except ServiceError as error:
+        return {"error": str(error)}
 
 
 def _model(model: ModelInfo) -> dict[str, Any]:
@@ -173,6 +202,8 @@ def _models_table(found: list[ModelInfo]) -> Table:
 
 
 def _rendered(state: dict[str, Any]) -> RenderableType:
+    if "error" in state:
+        return Text(f"error: {state['error']}", style="red")
     parts: list[RenderableType] = [_models_table([ModelInfo(**each) for each in state["models"]])]
     lines = []
     if "requests" in state:
@@ -191,12 +222,22 @@ def _rendered(state: dict[str, Any]) -> RenderableType:
     for name, engine in state.get("engines", {}).items():
         used = engine["kv_cache_used"]
         cache = "" if used is None else f", KV cache {used:.0%} used"
-        lines.append(f"engine    {name}: {engine['requests'] or 0:g} requests{cache}")
+        lines.append(
+            f"engine    {name}: {_ranks(engine['ranks'])}{engine['requests'] or 0:g} requests,"
+            f" {engine['waiting'] or 0:g} of them waiting{cache}"
+        )
     for number, gpu in enumerate(state.get("gpus", ())):
         lines.append(f"gpu {number}     {gpu['utilization']:.0%}{_memory(gpu)}")
     if state.get("cpu_utilization") is not None and not state.get("gpus"):
         lines.append(f"cpu       {state['cpu_utilization']:.0%}")
     return Group(*parts, Text(""), *(Text(line) for line in lines))
+
+
+def _ranks(ranks: float | None) -> str:
+    """Say how many processes share the model; nothing of an engine that does not."""
+    if ranks is None:
+        return ""
+    return f"{ranks:g} rank{'' if ranks == 1 else 's'}, " if ranks else "loading, "
 
 
 def _memory(gpu: dict[str, Any]) -> str:

@@ -30,8 +30,14 @@ AWAY = 3
 """The server is busy, away or too slow; it may do later."""
 INTERRUPTED = 128 + signal.SIGINT
 
+# C0 but for tabs and line feeds, DEL, and C1, whose U+009B begins a sequence as ESC does.
+SHOWN_CONTROLS = {
+    **{code: f"^{chr(code ^ 64)}" for code in (*range(32), 127) if chr(code) not in "\t\n"},
+    **{code: f"M-^{chr(code - 64)}" for code in range(128, 160)},
+}
+
 console = Console(highlight=False, soft_wrap=True)
-"""Standard output; rich leaves colours out for NO_COLOR and where it is no terminal."""
+"""Standard output; rich leaves colours out for NO_COLOR and where it is not a terminal."""
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -66,23 +72,42 @@ def fail(text: str, code: int = WRONG) -> typer.Exit:
 
 def report(text: str) -> None:
     """Print an error."""
-    errors.print(f"error: {text}", style="red", markup=False)
+    errors.print(f"error: {visible(text)}", style="red", markup=False)
 
 
 def note(text: str) -> None:
     """Print what belongs to no result, on stderr."""
-    errors.print(text, style="dim", markup=False)
+    errors.print(visible(text), style="dim", markup=False)
 
 
 def write(text: str) -> None:
-    """Print a piece of a reply as it is, at once."""
-    sys.stdout.write(text)
+    """Print a piece of a reply at once: as it is, but where a terminal would act on it."""
+    sys.stdout.write(visible(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
+
+
+def visible(text: str) -> str:
+    """Return a text whose control characters are shown instead of acted on, as `cat -v` does.
+
+    A model may write what clears a terminal, sets its title or fills its clipboard.
+    """
+    return text.translate(SHOWN_CONTROLS)
 
 
 def print_json(value: Any) -> None:
     """Print a result for programs."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+    write(_json(value, indent=2))
+
+
+def print_line(value: Any) -> None:
+    """Print one of many results for programs, on a line of its own."""
+    write(_json(value))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """Return JSON in which every control character is escaped, those that JSON allows too."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return text.translate({code: f"\\u{code:04x}" for code in range(127, 160)}) + "\n"
 
 
 def exit_code(error: ServiceError) -> int:

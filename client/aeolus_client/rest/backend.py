@@ -1,10 +1,11 @@
 """A server by REST."""
 
 import json
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -15,9 +16,9 @@ from aeolus_client.errors import (
     ServerUnavailableError,
 )
 from aeolus_client.generation import Completion, FinishReason, TextChunk
-from aeolus_client.rest.connection import RestConnection
-from aeolus_client.rest.errors import error_from_event
-from aeolus_client.rest.events import read_events
+from aeolus_client.http.connection import CONNECT_SECONDS, HttpConnection
+from aeolus_client.http.events import read_events
+from aeolus_client.rest.errors import error_from_event, error_from_response
 
 ZephyrRoute = Literal["raw", "python", "system-message", "code-doc", "structured-code-doc"]
 CHAT_ROUTE = "/v1/chat/completions"
@@ -42,23 +43,30 @@ class Prediction:
 class RestBackend:
     """OpenAI's routes for text and conversations, the predict and Zephyr routes as they are."""
 
-    def __init__(self, address: str, api_key: str | None = None, connect_timeout: float = 5.0):
-        """Connect on first use; see `RestConnection`."""
+    def __init__(
+        self,
+        address: str,
+        api_key: str | None = None,
+        connect_timeout: float = CONNECT_SECONDS,
+    ):
+        """Connect on first use; see `HttpConnection`."""
         self.address = address
-        self._connection = RestConnection(address, api_key, connect_timeout)
+        self._connection = HttpConnection(address, error_from_response, api_key, connect_timeout)
         self._first_model: str | None = None
 
     async def complete(self, request: TextRequest) -> Completion:
         """See `Backend`."""
         route, body = await self._openai(request)
-        content = _json(await self._connection.request("POST", route, body))
-        choice, usage = content["choices"][0], content["usage"]
-        return Completion(
-            text=choice["text"] if request.messages is None else choice["message"]["content"],
-            prompt_tokens=usage["prompt_tokens"],
-            completion_tokens=usage["completion_tokens"],
-            finish_reason=choice["finish_reason"],
-        )
+        response = await self._connection.request("POST", route, body)
+        with self._reading():
+            content = response.json()
+            choice, usage = content["choices"][0], content["usage"]
+            return Completion(
+                text=choice["text"] if request.messages is None else choice["message"]["content"],
+                prompt_tokens=usage["prompt_tokens"],
+                completion_tokens=usage["completion_tokens"],
+                finish_reason=choice["finish_reason"],
+            )
 
     async def stream(self, request: TextRequest) -> AsyncGenerator[TextChunk, None]:
         """See `Backend`; the counts are known with the last chunk, and 0 before."""
@@ -74,25 +82,31 @@ class RestBackend:
                 if event.data == DONE:
                     is_whole = True
                     continue
-                content = json.loads(event.data)
-                if "error" in content:
-                    raise error_from_event(event.data)
-                usage = content.get("usage") or usage
-                for choice in content["choices"]:
-                    reason = choice["finish_reason"] or reason
-                    text = choice.get("text") or choice.get("delta", {}).get("content")
+                with self._reading():
+                    content = json.loads(event.data)
+                    if "error" in content:
+                        raise error_from_event(event.data)
+                    usage = content.get("usage") or usage
+                    texts = []
+                    for choice in content["choices"]:
+                        reason = choice["finish_reason"] or reason
+                        texts.append(choice.get("text") or choice.get("delta", {}).get("content"))
+                for text in texts:
                     if text:
                         yield TextChunk(text, 0, 0, None)
         if not is_whole or reason is None or usage is None:
             raise ServerUnavailableError(f"{self.address} ended the stream before its end")
-        yield TextChunk("", usage["prompt_tokens"], usage["completion_tokens"], reason)
+        with self._reading():
+            last = TextChunk("", usage["prompt_tokens"], usage["completion_tokens"], reason)
+        yield last
 
     async def predict(self, body: Mapping[str, Any], model: str | None = None) -> Prediction:
         """Post a body to the predict route of a model; returns the whole reply."""
         response = await self._connection.request(
             "POST", _predict_route(model), {**body, "stream": False}
         )
-        return _prediction(response)
+        with self._reading():
+            return _prediction(response)
 
     async def stream_predict(
         self, body: Mapping[str, Any], model: str | None = None
@@ -110,36 +124,42 @@ class RestBackend:
         ):
             prompt_tokens = int(response.headers.get("x-usage-prompt-tokens", 0))
             async for event in events:
-                if event.name == "error":
-                    raise error_from_event(event.data)
-                content = json.loads(event.data)
-                usage = content.get("usage", {})
-                last = TextChunk(
-                    content["text"],
-                    prompt_tokens,
-                    usage.get("completion_tokens", 0),
-                    content.get("finish_reason"),
-                )
+                with self._reading():
+                    if event.name == "error":
+                        raise error_from_event(event.data)
+                    content = json.loads(event.data)
+                    usage = content.get("usage", {})
+                    last = TextChunk(
+                        content["text"],
+                        prompt_tokens,
+                        usage.get("completion_tokens", 0),
+                        content.get("finish_reason"),
+                    )
                 yield last
         if last is None or last.finish_reason is None:
             raise ServerUnavailableError(f"{self.address} ended the stream before its end")
 
     async def zephyr(self, route: ZephyrRoute, body: Mapping[str, Any]) -> Prediction:
         """Post a query to one of the Zephyr app's routes."""
-        return _prediction(await self._connection.request("POST", f"/zephyr/{route}", dict(body)))
+        response = await self._connection.request("POST", f"/zephyr/{route}", dict(body))
+        with self._reading():
+            return _prediction(response)
 
     async def models(self) -> list[ModelInfo]:
         """See `Backend`."""
-        listed = _json(await self._connection.request("GET", "/v1/models"))["data"]
+        models = await self._connection.request("GET", "/v1/models")
         try:
-            ready = _json(await self._connection.request("GET", "/health/ready"))
-            unavailable = ready.get("unavailable", [])
+            ready = await self._connection.request("GET", "/health/ready")
         except ServerUnavailableError:
-            unavailable = [each["id"] for each in listed]
-        return [
-            ModelInfo(each["id"], each.get("max_model_len"), each["id"] not in unavailable)
-            for each in listed
-        ]
+            ready = None
+        with self._reading():
+            listed = models.json()["data"]
+            names = [each["id"] for each in listed]
+            unavailable = names if ready is None else ready.json().get("unavailable", [])
+            return [
+                ModelInfo(each["id"], each.get("max_model_len"), each["id"] not in unavailable)
+                for each in listed
+            ]
 
     async def metrics(self) -> str:
         """Return the service's metrics in Prometheus' text format."""
@@ -164,13 +184,27 @@ class RestBackend:
             self._first_model = models[0].name
         return self._first_model
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn what goes wrong in reading a reply into an error of its sender.
+
+        Raises:
+            GenerationFailedError: it is not what the route replies.
+        """
+        try:
+            yield
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise GenerationFailedError(
+                f"{self.address} answers as no such service does: {error!r}"
+            ) from error
+
 
 def _predict_route(model: str | None) -> str:
-    return "/predict" if model is None else f"/model_versions/{model}/predict"
+    return "/predict" if model is None else f"/model_versions/{quote(model, safe='')}/predict"
 
 
 def _prediction(response: httpx.Response) -> Prediction:
-    content, headers = _json(response), response.headers
+    content, headers = response.json(), response.headers
     if isinstance(content, dict) and len(content) == 1:
         (content,) = content.values()
     return Prediction(
@@ -180,10 +214,3 @@ def _prediction(response: httpx.Response) -> Prediction:
         finish_reason=cast(FinishReason, headers.get("x-finish-reason", "stop")),
         request_id=headers.get("x-request-id", ""),
     )
-
-
-def _json(response: httpx.Response) -> Any:
-    try:
-        return response.json()
-    except ValueError as error:
-        raise GenerationFailedError(f"{response.url} did not answer with JSON") from error

@@ -34,8 +34,11 @@ BY_TYPE: dict[str, type[ServiceError]] = {
 
 
 def error_from_response(response: httpx.Response, body: str) -> ServiceError:
-    """Return the error of a reply whose status is 400 or more."""
+    """Return the error of a reply whose status is not 2xx."""
     status = response.status_code
+    if status < 400:
+        where = response.headers.get("location", "nowhere")
+        return InvalidRequestError(f"{response.url} answers with a redirect to {where}")
     by_range = InvalidRequestError if status < 500 else GenerationFailedError
     text = _text(body) or response.reason_phrase or f"status {status}"
     return BY_STATUS.get(status, by_range)(text)
@@ -43,7 +46,7 @@ def error_from_response(response: httpx.Response, body: str) -> ServiceError:
 
 def error_from_event(data: str) -> ServiceError:
     """Return the error that ends a stream of events."""
-    content = json.loads(data)["error"]
+    content = json.loads(data).get("error")
     kind = content.get("type", "") if isinstance(content, dict) else ""
     return BY_TYPE.get(kind, GenerationFailedError)(_text(data))
 

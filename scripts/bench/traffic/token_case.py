@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import tritonclient.grpc.aio as triton
 
-from aeolus_client.tensors import stop_tensors
-from scripts.bench.traffic.triton_call import Array, engine_call, infer_inputs
+from scripts.bench.traffic.triton_call import Array, engine_call, infer_inputs, stop_call
 
 VOCAB_SIZE = 2048
 SHARED_PREFIX = list(range(300, 396))
@@ -44,7 +43,7 @@ class TokenCase:
                 beams = [beams[0] + new[0]] if grows else new
                 number += 1
                 if number == after and way == "stops":
-                    async for _ in client.stream_infer(engine_call(stop_tensors(), request_id)):
+                    async for _ in client.stream_infer(stop_call(request_id)):
                         pass
                 if number >= after and way == "cancels":
                     responses.cancel()

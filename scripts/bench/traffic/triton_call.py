@@ -7,6 +7,8 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import np_to_triton_dtype
 
+from aeolus_client.triton.tensors import stop_tensors
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -24,3 +26,9 @@ async def engine_call(
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield the one request to `tensorrt_llm` that `stream_infer` is to send."""
     yield {"model_name": "tensorrt_llm", "inputs": inputs, "request_id": request_id}
+
+
+def stop_call(request_id: str) -> AsyncGenerator[dict[str, Any], None]:
+    """Return the call that makes `tensorrt_llm` cancel a request."""
+    stop = {each.name: each.values for each in stop_tensors()}
+    return engine_call(infer_inputs(stop), request_id)

@@ -48,7 +48,7 @@ def test_the_shell_completes_the_commands_of_both(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("_AEOLUS_COMPLETE", "complete_bash")
-    for begun, completed in (("ch", ["chat"]), ("pl", ["plan"])):
+    for begun, completed in (("ch", ["chat"]), ("pl", ["plan"]), ("pred", ["predict"])):
         monkeypatch.setenv("COMP_WORDS", f"aeolus {begun}")
         monkeypatch.setenv("COMP_CWORD", "1")
         main([])

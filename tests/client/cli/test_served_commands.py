@@ -2,13 +2,10 @@
 
 import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,18 +18,25 @@ from aeolus_client.cli import main
 from launcher.ports import free_ports
 from launcher.server import TritonServer
 from support.metrics import stopped_before, wait_for_active_requests
+from support.terminal import Terminal
 
 pytestmark = pytest.mark.server
 
 QUESTION = "What is a zephyr?"
 GREEDY = ("-p", "do_sample=false", "-p", "num_beams=1")
 SECONDS = 120.0
+TOKENS = 3500
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(params=["http", "grpc"])
+@pytest.fixture(params=["http", "grpc", "triton+http"])
 def url(request: pytest.FixtureRequest, shim_url: str, triton: TritonServer) -> str:
-    return {"http": shim_url, "grpc": f"grpc://{triton.grpc_address}"}[request.param]
+    urls = {
+        "http": shim_url,
+        "grpc": f"grpc://{triton.grpc_address}",
+        "triton+http": f"triton+{triton.http_url}",
+    }
+    return urls[request.param]
 
 
 def output(capsys: Captured, *arguments: str, code: int = 0) -> str:
@@ -72,6 +76,7 @@ def test_ask_takes_a_system_message_or_a_raw_prompt(capsys: Captured, url: str) 
         (["predict"], 2, "by -d or by -f"),
         (["bench", "-c", "1", "-r", "1"], 2, "--concurrency or --rate"),
         (["bench", "--prompt-tokens", "9:3"], 2, "9:3"),
+        (["bench", "--plot", "/no/such/directory/plot.svg"], 2, "/no/such/directory is no"),
         (["ask", QUESTION, "--timeout", "0.001"], 3, "error: not done after 0.001 s"),
     ],
 )
@@ -116,7 +121,8 @@ def test_models_and_status_show_what_is_served(
     assert state["models"] == models
     assert set(state["requests"]) == {"running", "waiting"}
     assert state["tritons"] == {triton.grpc_address: True}
-    assert 0 <= state["engines"]["tensorrt_llm"]["kv_cache_used"] <= 1
+    assert state["engines"]["tensorrt_llm"].pop("kv_cache_used") < 0.01
+    assert state["engines"]["tensorrt_llm"] == {"requests": 0, "waiting": 0, "ranks": 1}
     shown = output(capsys, "status", "--url", f"grpc://{triton.grpc_address}", *metrics)
     assert "KV cache" in shown
 
@@ -167,55 +173,51 @@ def test_ctrl_c_cancels_the_reply_and_not_the_chat(
     shim_url: str, triton: TritonServer, tmp_path: Path
 ) -> None:
     """In a terminal of its own; replies are drawn, and the history is kept."""
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        "XDG_STATE_HOME": str(tmp_path),
-        "TERM": "xterm",
-    }
-    arguments = ["chat", "--url", shim_url, "-p", "max_tokens=3500", "-p", "min_new_tokens=3500"]
-    terminal, inner = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "aeolus_client", *arguments],
-        env=environment,
-        stdin=inner,
-        stdout=inner,
-        stderr=inner,
-        start_new_session=True,
-    )
-    os.close(inner)
-    shown = b""
-
-    def wait_for(what: bytes) -> None:
-        nonlocal shown
-        deadline = time.monotonic() + SECONDS
-        while what not in shown:
-            assert time.monotonic() < deadline, shown[-2000:]
-            if select.select([terminal], [], [], 0.1)[0]:
-                try:
-                    shown += os.read(terminal, 65536)
-                except OSError as error:  # nobody has the terminal open any more
-                    raise AssertionError(f"it ended; it had shown {shown!r}") from error
-        shown = shown[shown.index(what) + len(what) :]
-
-    try:
-        wait_for(b"> ")
-        with stopped_before(triton, 3500):
-            os.write(terminal, f"{QUESTION}\r".encode())
-            wait_for(b"gentle")
-            process.send_signal(signal.SIGINT)
-            wait_for(b"cancelled")
-        wait_for(b"> ")
-        process.send_signal(signal.SIGINT)
-        wait_for(b"Ctrl-D ends the chat")
-        os.write(terminal, b"/info\r")
-        wait_for(b"tokens used")
-        os.write(terminal, b"\x04")
-        assert process.wait(SECONDS) == 0
-    finally:
-        process.kill()
-        process.wait()
-        os.close(terminal)
+    limits = ("-p", f"max_tokens={TOKENS}", "-p", f"min_new_tokens={TOKENS}")
+    with Terminal("chat", "--url", shim_url, *limits, state=tmp_path) as chat:
+        chat.wait_for("> ")
+        with stopped_before(triton, TOKENS):
+            chat.type(f"{QUESTION}\r")
+            chat.wait_for("gentle")
+            chat.interrupt()
+            chat.wait_for("cancelled")
+        chat.wait_for("> ")
+        chat.interrupt()
+        chat.wait_for("Ctrl-D ends the chat")
+        chat.type("/inf\t\r")
+        chat.wait_for("tokens used")
+        chat.type("\x04")
+        assert chat.end() == 0
     assert QUESTION in (tmp_path / "aeolus" / "chat_history").read_text()
+
+
+def test_a_status_is_watched_until_ctrl_c_and_has_no_colours_if_none_are_wanted(
+    shim_url: str, triton: TritonServer, tmp_path: Path
+) -> None:
+    options = ("--url", shim_url, "--triton-metrics", triton.metrics_url, "--every", "0.2")
+    with Terminal("status", "--watch", *options, state=tmp_path, NO_COLOR="1") as status:
+        for _ in range(2):
+            status.wait_for("1 rank, 0 requests, 0 of them waiting, KV cache 0% used")
+            status.wait_for("%")
+        status.interrupt()
+        assert status.end() == 0
+    assert not re.search(rb"\x1b\[[0-9;]*[349][0-9]", status.all), "it has colours"
+    away = f"http://127.0.0.1:{free_ports().http}"
+    with Terminal("status", "--watch", "--url", away, state=tmp_path) as status:
+        status.wait_for("cannot be reached")
+        status.wait_for("cannot be reached")
+        assert b"\x1b[31m" in status.all
+
+
+def test_a_chat_for_programs_is_a_line_of_json_for_each_reply(
+    capsys: Captured, shim_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with typed([QUESTION, "/info", "/set max_tokens 3", "/retry"], monkeypatch):
+        assert main(["chat", "--url", shim_url, "--json", *GREEDY]) == 0
+    captured = capsys.readouterr()
+    first, second = (json.loads(line) for line in captured.out.splitlines())
+    assert (first["finish_reason"], second["completion_tokens"]) == ("stop", 3)
+    assert "tokens used" in captured.err
 
 
 def test_ctrl_c_ends_ask_and_stops_the_engine(shim_url: str, triton: TritonServer) -> None:

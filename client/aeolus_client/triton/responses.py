@@ -1,15 +1,12 @@
 """The responses of one call, read to their end by a task of their own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from functools import reduce
-from typing import Any
-
-import grpc
 
 from aeolus_client.errors import GenerationFailedError, ServiceError
-from aeolus_client.status import error_from_status, error_from_text
-from aeolus_client.tensors import EnsembleResponse, read_response
+from aeolus_client.triton.tensors import EnsembleResponse
 
 MAX_WAITING = 64
 
@@ -22,15 +19,19 @@ def at_once() -> float:
 class ResponseBuffer:
     """An iterator that can be left at any time without cancelling the call behind it.
 
-    grpc.aio cancels a call when the task that reads it is cancelled; so another task reads. What
-    has come since the consumer's last step is joined to one response.
+    A call ends with the task that reads it; so another task reads. What has come since the
+    consumer's last step is joined to one response.
     """
 
-    def __init__(self, call: Any, pace: Callable[[], float] = at_once):
+    def __init__(
+        self,
+        call: AsyncGenerator[EnsembleResponse | ServiceError, None],
+        pace: Callable[[], float] = at_once,
+    ):
         """Start to read `call`.
 
         Args:
-            call: an iterator of (result, error) with a `cancel` method.
+            call: see `Transport.generate`.
             pace: returns the seconds from one response of the iteration to the next, at least;
                 the final one and an error do not wait.
         """
@@ -54,7 +55,7 @@ class ResponseBuffer:
 
     def abandon(self) -> None:
         """Cancel the call."""
-        self._call.cancel()
+        self._reader.cancel()
 
     def fail(self, error: ServiceError) -> None:
         """Raise `error` where the responses are iterated, whatever the server sends."""
@@ -95,16 +96,14 @@ class ResponseBuffer:
 
     async def _read(self) -> None:
         try:
-            async for result, error in self._call:
-                if error is None:
-                    self._put(read_response(result))
-                else:
-                    self.fail(error_from_text(error.message()))
-        except grpc.aio.AioRpcError as error:
-            self.fail(error_from_status(error.code(), error.details()))
-        except asyncio.CancelledError:
-            self._call.cancel()
-            raise
+            async with aclosing(self._call) as responses:
+                async for response in responses:
+                    if isinstance(response, ServiceError):
+                        self.fail(response)
+                    else:
+                        self._put(response)
+        except ServiceError as error:
+            self.fail(error)
         except Exception as error:
             self.fail(
                 GenerationFailedError(f"a response of the ensemble cannot be read: {error!r}")

@@ -13,23 +13,32 @@ class Event:
 
 
 async def read_events(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Event, None]:
-    """Yield the events of a body that comes in any pieces.
+    """Yield the events of a body that comes in any pieces; an unfinished last one is dropped.
 
     Lines are split at line feeds only: httpx's `aiter_lines` also splits at U+2028 and others,
     which JSON may hold as they are.
     """
-    buffer = b""
+    block: list[str] = []
+    unfinished: list[bytes] = []
     async for piece in pieces:
-        *blocks, buffer = (buffer + piece).replace(b"\r\n", b"\n").split(b"\n\n")
-        for block in blocks:
-            event = _parse(block.decode())
-            if event is not None:
-                yield event
+        unfinished.append(piece)
+        if b"\n" not in piece:
+            continue
+        *lines, rest = b"".join(unfinished).split(b"\n")
+        unfinished = [rest]
+        for line in lines:
+            if text := line.removesuffix(b"\r").decode(errors="replace"):
+                block.append(text)
+            elif block:
+                event = _parse(block)
+                block = []
+                if event is not None:
+                    yield event
 
 
-def _parse(block: str) -> Event | None:
+def _parse(block: list[str]) -> Event | None:
     name, data = "message", []
-    for line in block.split("\n"):
+    for line in block:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if field == "event":

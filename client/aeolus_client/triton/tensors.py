@@ -1,16 +1,19 @@
-"""A generation request as the ensemble's input tensors, and its responses read back.
+"""A generation request as the ensemble's input tensors, and what its responses hold.
 
 Tensor names: NVIDIA/TensorRT-LLM, triton_backend/all_models/inflight_batcher_llm/ensemble; ours
 beyond them are listed at the head of model_repository/ensemble/config.pbtxt.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import tritonclient.grpc.aio as triton
+from numpy.typing import NDArray
 
+from aeolus_client.errors import InvalidRequestError
 from aeolus_client.generation import GenerationRequest, PromptLogProbs, TopTokens
 from aeolus_contract.parameters import NUMPY_TYPES, Dtype, sampling_parameters
 from aeolus_contract.request_parameters import RequestParameters, WireValue
@@ -28,27 +31,49 @@ SCALARS: dict[str, Dtype] = {
     "exclude_input_in_output": "BOOL",
 }
 """Triton's dtype of each field of GenerationRequest that is the tensor of its own name."""
-INT32_BYTES = 4
+KINDS: Mapping[str, tuple[type, str]] = {
+    "BOOL": (bool, "true or false"),
+    "BYTES": (str, "a text"),
+    "FP32": (Real, "a number"),
+    "INT32": (Integral, "an integer"),
+    "UINT64": (Integral, "an integer"),
+}
+"""What a value of a tensor must be in Python, and how an error says it."""
+INTEGERS: Mapping[str, Any] = {"INT32": np.iinfo(np.int32), "UINT64": np.iinfo(np.uint64)}
 
 
-def input_tensors(request: GenerationRequest) -> list[triton.InferInput]:
-    """Return the tensors of a request, each with a leading batch dimension of 1."""
+@dataclass(frozen=True, slots=True)
+class InputTensor:
+    """One tensor of a request."""
+
+    name: str
+    dtype: Dtype
+    values: NDArray[np.generic]
+    """Of shape [1, n]: the batch dimension is first. Texts are `bytes`."""
+
+
+def input_tensors(request: GenerationRequest) -> list[InputTensor]:
+    """Return the tensors of a request.
+
+    Raises:
+        InvalidRequestError: a value has another type, or is none of its tensor's type.
+    """
     tensors = [
         _input("return_num_input_tokens", "BOOL", True),
         _input("stream", "BOOL", is_streamed(request)),
     ]
     if request.messages is not None:
-        tensors.append(
-            _input("messages", "BYTES", json.dumps(request.messages, ensure_ascii=False).encode())
-        )
+        tensors.append(_input("messages", "BYTES", _json("messages", request.messages)))
     if request.text_input is not None:
-        tensors.append(_input("text_input", "BYTES", request.text_input.encode()))
+        tensors.append(_input("text_input", "BYTES", request.text_input))
     if request.input_ids is not None:
         tensors.append(_input("input_ids", "INT32", *request.input_ids))
     if request.bad_words:
-        tensors.append(_input("bad_words", "BYTES", *(each.encode() for each in request.bad_words)))
+        tensors.append(_input("bad_words", "BYTES", *request.bad_words))
     if request.bad_words_ids:
-        tensors.append(_input("bad_words_ids", "BYTES", json.dumps(request.bad_words_ids).encode()))
+        tensors.append(
+            _input("bad_words_ids", "BYTES", _json("bad_words_ids", request.bad_words_ids))
+        )
     if request.embedding_bias:
         tensors += [
             _input("embedding_bias_ids", "INT32", *request.embedding_bias),
@@ -76,7 +101,7 @@ def request_parameters(request: GenerationRequest) -> dict[str, WireValue]:
         split_special_tokens=request.split_special_tokens,
         add_generation_prompt=request.add_generation_prompt,
         continue_final_message=bool(request.continue_final_message),
-        request_priority=None if request.priority is None else float(request.priority),
+        request_priority=_priority(request.priority),
     ).to_wire()
 
 
@@ -90,7 +115,7 @@ def is_streamed(request: GenerationRequest) -> bool:
     return request.stream or bool(request.stop and request.exclude_input_in_output and one_beam)
 
 
-def stop_tensors() -> list[triton.InferInput]:
+def stop_tensors() -> list[InputTensor]:
     """Return the tensors that make `tensorrt_llm` cancel the request whose id they carry.
 
     The backend wants its required inputs also here; their values do not matter.
@@ -139,90 +164,37 @@ class EnsembleResponse:
     other_beams: list[Beam] = field(default_factory=list)
 
 
-def read_response(result: triton.InferResult) -> EnsembleResponse:
-    """Read one response; an empty final one has no tensors.
+def _input(name: str, dtype: Dtype, *values: object) -> InputTensor:
+    """Return a tensor.
 
-    The server sends each tensor as raw bytes: reading those is several times cheaper than NumPy
-    arrays of one element, and this is done for every token.
+    Raises:
+        InvalidRequestError: a value that NumPy would turn into another, or cannot hold.
     """
-    response = result.get_response()
-    is_final = response.parameters["triton_final_response"].bool_param
-    if not response.outputs:
-        return EnsembleResponse("", "", 0, 0, is_final)
-    raw = dict(
-        zip((each.name for each in response.outputs), response.raw_output_contents, strict=True)
-    )
-    tokens = _first_integer(raw["sequence_length"])
-    text = _first_text(raw["text_output"])
-    log_probs = _best(result, "output_log_probs") if "output_log_probs" in raw else []
-    return EnsembleResponse(
-        text=text,
-        pending_text=_first_text(raw["text_pending"]) if "text_pending" in raw else "",
-        tokens=tokens,
-        prompt_tokens=_first_integer(raw["num_input_tokens"]),
-        is_final=is_final,
-        stop_reason=_first_text(raw["stop_reason"]) or None if "stop_reason" in raw else None,
-        finish_reason=_first_text(raw["finish_reason"]) if "finish_reason" in raw else None,
-        output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in raw else [],
-        log_probs=log_probs,
-        token_texts=[text, *[""] * (tokens - 1)][:tokens] if log_probs else [],
-        top=_top(result, "output") if "output_top_texts" in raw else [],
-        prompt=_prompt(result, "prompt_top_texts" in raw) if "prompt_texts" in raw else None,
-        other_beams=_other_beams(result) if len(raw["sequence_length"]) > INT32_BYTES else [],
-    )
+    row = [_checked(name, dtype, value) for value in values]
+    return InputTensor(name, dtype, np.array([row], dtype=NUMPY_TYPES[dtype]))
 
 
-def _input(name: str, dtype: Dtype, *values: object) -> triton.InferInput:
-    tensor = triton.InferInput(name, [1, len(values)], dtype)
-    tensor.set_data_from_numpy(np.array([values], dtype=NUMPY_TYPES[dtype]))
-    return tensor
+def _checked(name: str, dtype: Dtype, value: Any) -> Any:
+    """Return a value as NumPy takes it."""
+    kind, description = KINDS[dtype]
+    if not isinstance(value, kind) or (isinstance(value, bool) and dtype != "BOOL"):
+        raise InvalidRequestError(f"{name} is {value!r}; it must be {description}")
+    if dtype in INTEGERS and not INTEGERS[dtype].min <= value <= INTEGERS[dtype].max:
+        raise InvalidRequestError(f"{name} is {value}; it must fit in {dtype}")
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequestError(f"{name}: {error}") from error
 
 
-def _first_integer(raw: bytes) -> int:
-    """Read the first element of an INT32 tensor."""
-    return int.from_bytes(raw[:INT32_BYTES], "little", signed=True)
+def _priority(value: object) -> float | None:
+    return None if value is None else float(_checked("priority", "FP32", value))
 
 
-def _first_text(raw: bytes) -> str:
-    """Read the first element of a BYTES tensor: its length as UINT32, then itself."""
-    length = int.from_bytes(raw[:4], "little")
-    return raw[4 : 4 + length].decode()
-
-
-def _top(result: triton.InferResult, place: str) -> list[TopTokens]:
-    texts = result.as_numpy(f"{place}_top_texts")[0]
-    log_probs = result.as_numpy(f"{place}_top_log_probs")[0].tolist()
-    return [
-        [(text.decode(), value) for text, value in zip(*position, strict=True)]
-        for position in zip(texts, log_probs, strict=True)
-    ]
-
-
-def _prompt(result: triton.InferResult, has_top: bool) -> PromptLogProbs:
-    _, *log_probs = result.as_numpy("prompt_log_probs")[0].tolist()
-    _, *top = _top(result, "prompt") if has_top else [[]]
-    return PromptLogProbs(
-        texts=[text.decode() for text in result.as_numpy("prompt_texts")[0]],
-        log_probs=[None, *log_probs],
-        top=[[], *top] if has_top else [],
-    )
-
-
-def _other_beams(result: triton.InferResult) -> list[Beam]:
-    texts, lengths = result.as_numpy("text_output"), result.as_numpy("sequence_length")
-    reasons = result.as_numpy("finish_reason")
-    beams = zip(
-        texts.reshape(-1)[1:],
-        lengths.reshape(-1)[1:],
-        [None] * (lengths.size - 1) if reasons is None else reasons.reshape(-1)[1:],
-        strict=True,
-    )
-    return [
-        Beam(text.decode(), int(tokens), None if reason is None else reason.decode())
-        for text, tokens, reason in beams
-    ]
-
-
-def _best(result: triton.InferResult, name: str) -> list[Any]:
-    values: list[Any] = result.as_numpy(name)[0, 0].tolist()
-    return values
+def _json(name: str, value: object) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{name}: {error}") from error
