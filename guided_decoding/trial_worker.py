@@ -56,7 +56,7 @@ def _answer_all(connection: Connection, grammars: Grammars) -> None:
 
 def _outcome(grammars: Grammars, guide: Guide) -> Guide | str:
     try:
-        limited = grammars.with_little_whitespace(guide)
+        limited = grammars.as_json_grammar(guide)
         follow(grammars, limited)
     except GuideError as error:
         return str(error)
