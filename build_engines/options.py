@@ -66,7 +66,9 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
         "--against", type=Path, metavar="DIR", help="its source, to compare what both compute"
     )
 
-    commands.add_parser("docs", help="write docs/engine-builds.md from the catalog")
+    commands.add_parser(
+        "docs", help="print the command lines of every engine of the catalog, in markdown"
+    )
     return parser.parse_args(arguments)
 
 
@@ -146,5 +148,5 @@ def _add_engine_options(parser: argparse.ArgumentParser) -> None:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no positive whole number")
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)

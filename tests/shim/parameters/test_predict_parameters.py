@@ -44,13 +44,15 @@ def test_every_parameter_is_read_under_its_name() -> None:
         "return_full_text": False,
         "skip_special_tokens": True,
     }
-    parameters = read_parameters(body, CATALOG[MISTRAL])
+    parameters = read_parameters(body, CATALOG[MISTRAL]).given
     assert parameters.model_dump(exclude_none=True) == body
 
 
 def test_null_means_not_given() -> None:
     body = dict.fromkeys(generate_map(), None) | {"prompt": "hi"}
-    assert read_parameters(body, CATALOG[MISTRAL]).model_dump(exclude_none=True) == {"prompt": "hi"}
+    assert read_parameters(body, CATALOG[MISTRAL]).given.model_dump(exclude_none=True) == {
+        "prompt": "hi"
+    }
 
 
 @pytest.mark.parametrize(
@@ -202,7 +204,7 @@ def test_beams_are_neither_streamed_nor_sampled() -> None:
 
 
 @pytest.mark.parametrize("parameter", [{"num_beams": 2}, {"return_full_text": True}])
-def test_what_the_default_stream_can_not_do_is_refused_with_the_way_out(
+def test_what_the_default_stream_cannot_do_is_refused_with_the_way_out(
     parameter: dict[str, Any],
 ) -> None:
     found = problems(STABLELM, messages=[TURN], **parameter)
