@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from tensorrt_llm.bindings import executor as bindings
-
 from engine_step.interface import TokenEvent
+from executor_engine.bindings import load_bindings
 from executor_engine.live_request import LiveRequest
 from support.engine_harness import request
 
 
 def results(*outputs: list[list[int]], **last: Any) -> list[Any]:
     """Results of the stand-in's class; `last` has further values of the last one."""
+    bindings = load_bindings()
     unfinished, ended = bindings.FinishReason.NOT_FINISHED, bindings.FinishReason.END_ID
     made = [
         bindings.Result(output_token_ids=each, finish_reasons=[unfinished] * len(each))
