@@ -162,6 +162,8 @@ class ParameterField:
 
 def _example(row: Row) -> str:
     return {
+        "guided_decoding": "{'type': 'json'}",
+        "response_format": "{'type': 'json_object'}",
         "strings": "one text, or a JSON list",
         "token_ids": "[5, 7]",
         "token_lists": "[[5], [7, 8]]",
