@@ -43,7 +43,7 @@ CHARTING = $(VENV)/.aeolus-chart-installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve check test test-executor lint format generate plan modelopt build
-.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-text soak bench-cancel hold-streams fleet fuzz
+.PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-guided bench-text soak bench-cancel hold-streams fleet fuzz
 .PHONY: chart images clean
 
 help: ## List the targets
@@ -107,10 +107,10 @@ lint: $(DEVELOPING) ## Check format, style and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 
-generate: $(DEVELOPING) ## Make the files that come from the contract's tables
+generate: $(DEVELOPING) ## Make the files that come from the contract, the catalog and the settings
 	@PYTHONPATH=$(CURDIR) $(BIN)/python -m scripts.generate
 
-format: $(DEVELOPING) ## Format the code and mend what can be mended
+format: $(DEVELOPING) ## Format the code and correct what can be corrected
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
@@ -134,13 +134,13 @@ build: $(INSTALLED) ## In the container: download MODEL, convert it, build its e
 bench: $(DEVELOPING) ## Measure shim, ensemble and engine at concurrency 1, 16, 64, 256
 	@$(BIN)/python -m scripts.bench.stages
 
-bench-cancel: $(DEVELOPING) ## Leave 200 requests under load; measure how soon the engine stops
+bench-cancel: $(DEVELOPING) ## Cancel 200 requests under load; measure how soon the engine stops
 	@$(BIN)/python -m scripts.bench.cancel
 
 hold-streams: $(DEVELOPING) ## Hold 1,000 slow streams for a minute; measure what they cost
 	@$(BIN)/python -m scripts.bench.hold_streams
 
-fuzz: $(DEVELOPING) ## Send 5,000 requests of every kind; none may fail or leave anything
+fuzz: $(DEVELOPING) ## Send 5,000 requests of every kind; none may fail or leak anything
 	@$(BIN)/python -m scripts.bench.fuzz
 
 fleet: $(DEVELOPING) ## Load five Tritons behind one shim for a minute and kill one; then three replicas
@@ -158,6 +158,9 @@ bench-serving: $(DEVELOPING) ## Compare with a plain transformers server, end to
 
 bench-convert: $(DEVELOPING) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python -m scripts.bench.convert
+
+bench-guided: $(DEVELOPING) ## Measure what a guided request costs the others at 16 streams
+	@$(BIN)/python -m scripts.bench.guided
 
 bench-text: $(DEVELOPING) ## Measure what a token costs on its way to the client, against NVIDIA's way
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python -m scripts.bench.text

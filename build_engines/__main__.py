@@ -1,4 +1,4 @@
-"""`python -m build_engines`: each command a call of what does it."""
+"""`python -m build_engines`: each command calls one function."""
 
 import argparse
 import shutil
@@ -11,7 +11,7 @@ from build_engines.checkpoint.engine_config import EngineError
 from build_engines.checkpoint.huggingface_config import CheckpointError
 from build_engines.checkpoint.partial_directory import ConversionError
 from build_engines.checkpoint.progress import ProgressBar
-from build_engines.documentation import DOCUMENT, render_document
+from build_engines.documentation import render_document
 from build_engines.engine_directories import EngineDirectories
 from build_engines.options import engine_arguments, engine_of, model_of, parse
 from build_engines.plan.capacity import PlanError, make_plan
@@ -169,8 +169,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _docs(_: argparse.Namespace) -> int:
-    DOCUMENT.write_text(render_document(), encoding="utf-8")
-    print(DOCUMENT)
+    print(render_document(), end="")
     return 0
 
 

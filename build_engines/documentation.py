@@ -1,4 +1,4 @@
-"""docs/engine-builds.md, written from the catalog."""
+"""docs/engine-builds.md, made from the catalog."""
 
 from pathlib import Path
 
@@ -8,8 +8,6 @@ from build_engines.quantize.packages import MODELOPT_VERSION, pinned
 from build_engines.tensorrt_llm.command import trtllm_build_command
 from catalog import TENSORRT_LLM_VERSION, EnginePlan, ModelEntry, load_catalog
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "engine-builds.md"
-
 TESTED = (pinned("nvidia-modelopt"), pinned("transformers"))
 """Versions that the tests run with."""
 
@@ -17,7 +15,7 @@ INTRODUCTION = f"""\
 # Engine builds
 
 The command lines that make the catalog's engines with TensorRT-LLM {TENSORRT_LLM_VERSION}, and what
-the engines need and hold. `python -m build_engines docs` writes this page from `catalog/*.toml`.
+the engines need and hold. `make generate` makes this page from `catalog/*.toml`; do not edit.
 
 `python -m build_engines build MODEL` runs `trtllm-build` after it has checked the machine and the
 checkpoint, with a worker a GPU. Build on the kind of GPU that will serve and in the container that

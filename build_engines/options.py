@@ -66,7 +66,9 @@ def parse(arguments: list[str] | None, program: str) -> argparse.Namespace:
         "--against", type=Path, metavar="DIR", help="its source, to compare what both compute"
     )
 
-    commands.add_parser("docs", help="write docs/engine-builds.md from the catalog")
+    commands.add_parser(
+        "docs", help="print the command lines of every engine of the catalog, in markdown"
+    )
     return parser.parse_args(arguments)
 
 

@@ -30,7 +30,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && python3 requirements.py 'client/pyproject.toml[cli]' \
         'pyproject.toml[server,models,build,embedded,chat,format]' > requirements.txt \
     && python3 -m pip --python /opt/aeolus install \
-        --constraint constraints.txt --requirement requirements.txt
+        --constraint constraints.txt --requirement requirements.txt \
+    && python3 -m pip --python /opt/aeolus install \
+        --constraint constraints.txt --no-deps xgrammar
 
 FROM dependencies AS code
 COPY . .

@@ -84,7 +84,7 @@ def verify(arguments: list[str]) -> int:
 
 
 def docs(arguments: list[str]) -> int:
-    """Write docs/engine-builds.md from the catalog."""
+    """Print the command lines of every engine of the catalog."""
     return _build_engines("docs", arguments)
 
 

@@ -1,4 +1,4 @@
-"""Writes every file that is made from the contract's tables: `make generate`."""
+"""Writes every file that is made from a table, the catalog or the settings: `make generate`."""
 
 import textwrap
 from collections.abc import Iterator
@@ -7,7 +7,9 @@ from pathlib import Path
 from aeolus_contract.parameters import engine_parameters, sampling_parameters
 from aeolus_contract.rendering import with_tensors
 from aeolus_contract.steps import ENSEMBLE, steps
-from shim.parameters.page import DOCUMENT, generate_page
+from build_engines.documentation import render_document
+from shim.pages.configuration import configuration_page
+from shim.parameters.page import generate_page
 from shim.parameters.table import Row, generate_map
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +65,10 @@ def generated_files() -> Iterator[tuple[Path, str]]:
     yield client / "parameters.py", client_parameters()
     yield ROOT / "engine_step" / "sampling_config.py", sampling_config()
     yield ROOT / "shim" / "parameters" / "fields.py", parameter_fields()
-    yield DOCUMENT, generate_page()
+    docs = ROOT / "docs"
+    yield docs / "configuration.md", configuration_page()
+    yield docs / "engine-builds.md", render_document()
+    yield docs / "generate-parameters.md", generate_page()
 
 
 def sampling_values() -> str:

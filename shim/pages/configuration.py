@@ -1,17 +1,14 @@
-"""docs/configuration.md, written from the settings: `python -m shim.pages.configuration`."""
-
-from pathlib import Path
+"""docs/configuration.md, made from the settings."""
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from shim.settings import CONFIG_VARIABLE, PREFIX, Settings
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
 INTRODUCTION = f"""\
 # Configuration
 
-Written by `python -m shim.pages.configuration` from `shim/settings.py`; do not edit.
+Made by `make generate` from `shim/settings.py`; do not edit.
 
 `make serve` and `python -m shim` take each setting from, in this order: their command line, the
 environment variable `{PREFIX}<NAME>`, the TOML file that `{CONFIG_VARIABLE}` names, its default.
@@ -40,7 +37,3 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
-
-
-if __name__ == "__main__":
-    DOCUMENT.write_text(configuration_page(), encoding="utf-8")

@@ -3,24 +3,25 @@
 from collections.abc import Iterator
 from typing import Any
 
-from catalog import ModelEntry, PredictApi
+from catalog import ModelEntry
 from shim.parameters.parameters import Parameters
 from shim.parameters.problems import InvalidParametersError, Problem
+from shim.parameters.resolved import ResolvedParameters
 
 TOKEN_INPUTS = ("input_ids", "inputs")
 
 
-def check_sequences(parameters: Parameters, api: PredictApi) -> None:
+def check_sequences(resolved: ResolvedParameters) -> None:
     """Check that a request's reply can hold the sequences it asks for, as Hugging Face does.
 
     Raises:
         InvalidParametersError: 422 with the reason.
     """
-    if (parameters.num_return_sequences or 1) == 1:
+    if (resolved.given.num_return_sequences or 1) == 1:
         return
-    if parameters.is_streamed(api):
+    if resolved.is_streamed:
         problem = "a stream holds one sequence"
-    elif parameters.decoding(api) == "greedy":
+    elif resolved.decoding == "greedy":
         problem = "greedy choice gives the same text each time; leave it out, or sample"
     else:
         return
@@ -50,17 +51,18 @@ def input_problems(given: list[str], model: ModelEntry) -> Iterator[Problem]:
         yield Problem(model.predict.input, f"required by {model.name}")
 
 
-def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> Iterator[Problem]:
+def conflicts(resolved: ResolvedParameters, body: dict[str, Any]) -> Iterator[Problem]:
     """Yield the parameters that contradict each other; `body` has also those without effect."""
+    parameters = resolved.given
     has_beams = (parameters.num_beams or 1) > 1
     by_default = "" if parameters.stream else '; this model streams unless "stream" is false'
     if len({parameters.max_new_tokens, parameters.max_tokens} - {None}) > 1:
         yield Problem("max_tokens", "means the same as max_new_tokens, but the two differ")
-    if (parameters.min_new_tokens or 0) > parameters.token_limit(api):
+    if (parameters.min_new_tokens or 0) > resolved.max_new_tokens:
         yield Problem(
-            "min_new_tokens", f"more than the limit of {parameters.token_limit(api)} new tokens"
+            "min_new_tokens", f"more than the limit of {resolved.max_new_tokens} new tokens"
         )
-    if has_beams and parameters.is_streamed(api):
+    if has_beams and resolved.is_streamed:
         yield Problem(
             "num_beams",
             f"beam search chooses its text at the end, so it cannot be streamed{by_default}",
@@ -70,17 +72,17 @@ def conflicts(parameters: Parameters, api: PredictApi, body: dict[str, Any]) -> 
     for name, value in parameters.without_beams.items():
         if value and has_beams:
             yield Problem(name, 'means something else in a beam search; give "num_beams": 1')
-    if parameters.return_full_text and parameters.is_streamed(api):
-        yield Problem("return_full_text", f"a stream holds the generated text alone{by_default}")
-    if parameters.max_time is not None and parameters.is_full_text(api):
+    if parameters.return_full_text and resolved.is_streamed:
+        yield Problem("return_full_text", f"a stream holds only the generated text{by_default}")
+    if parameters.max_time is not None and resolved.is_full_text:
         yield Problem(
             "max_time",
             'a reply cut by time does not repeat the prompt; give "return_full_text": false',
         )
-    if parameters.max_time is not None and parameters.beams(api) > 1:
+    if parameters.max_time is not None and resolved.num_beams > 1:
         yield Problem("max_time", 'beam search has no text before its end; give "num_beams": 1')
-    if (parameters.num_return_sequences or 1) > parameters.beams(api) > 1:
-        yield Problem("num_return_sequences", f"more than the {parameters.beams(api)} of num_beams")
+    if (parameters.num_return_sequences or 1) > resolved.num_beams > 1:
+        yield Problem("num_return_sequences", f"more than the {resolved.num_beams} of num_beams")
     yield from _guide_conflicts(parameters, has_beams)
     yield from _token_conflicts(parameters)
     yield from _template_conflicts(parameters)
@@ -116,7 +118,7 @@ def _token_conflicts(parameters: Parameters) -> Iterator[Problem]:
     elif len(mask) != len(ids):
         yield Problem("attention_mask", f"has {len(mask)} values for {len(ids)} tokens")
     elif mask != sorted(mask) or not mask[-1]:
-        yield Problem("attention_mask", "may mask padding at the left alone, and not every token")
+        yield Problem("attention_mask", "may mask only padding at the left, and not every token")
 
 
 def _template_conflicts(parameters: Parameters) -> Iterator[Problem]:

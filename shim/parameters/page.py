@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from shim.parameters.table import Category, Group, Row, generate_map, openai_map, responses_map
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "generate-parameters.md"
 INTRODUCTION = """\
 # The parameters of generate()
 

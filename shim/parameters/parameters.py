@@ -6,12 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic_core import PydanticCustomError
 
-from catalog import PredictApi
 from shim.parameters.fields import ParameterFields
 from shim.parameters.guides import Guide
 from shim.parameters.table import Row, generate_map
 
-Decoding = Literal["beams", "sampling", "greedy"]
 Text = Annotated[str, Field(min_length=1)]
 
 INPUTS = ("prompt", "messages", "user_message", "system_message", "input_ids", "inputs")
@@ -69,21 +67,6 @@ class Parameters(ParameterFields):
     user_message: Text | None = None
     system_message: str | None = None
 
-    def is_streamed(self, api: PredictApi) -> bool:
-        """Whether the reply is streamed."""
-        return api.stream if self.stream is None else self.stream
-
-    def is_full_text(self, api: PredictApi) -> bool:
-        """Whether the reply repeats the prompt; a stream never does."""
-        asked = api.return_full_text if self.return_full_text is None else self.return_full_text
-        return asked and not self.is_streamed(api)
-
-    def token_limit(self, api: PredictApi) -> int:
-        """Most new tokens; of `max_length`, which counts the prompt, an upper bound of them."""
-        return (
-            self.max_new_tokens or self.max_tokens or self.max_length or api.defaults.max_new_tokens
-        )
-
     @property
     def token_ids(self) -> list[int] | None:
         """The prompt where it came as token ids, without padding."""
@@ -103,25 +86,6 @@ class Parameters(ParameterFields):
     def without_beams(self) -> dict[str, object]:
         """The parameters that mean something else in a beam search, by name."""
         return {name: getattr(self, name) for name in WITHOUT_BEAMS}
-
-    def beams(self, api: PredictApi) -> int:
-        """Beams asked for, or the default where nothing asked for contradicts it."""
-        if self.num_beams is not None:
-            return self.num_beams
-        has_one = self.do_sample or self.is_streamed(api) or self.guide is not None
-        if has_one or any(self.without_beams.values()):
-            return 1
-        return api.defaults.num_beams
-
-    def decoding(self, api: PredictApi) -> Decoding:
-        """How the next token is chosen."""
-        if self.beams(api) > 1:
-            return "beams"
-        defaults = api.defaults
-        do_sample = defaults.do_sample if self.do_sample is None else self.do_sample
-        temperature = defaults.temperature if self.temperature is None else self.temperature
-        top_p = defaults.top_p if self.top_p is None else self.top_p
-        return "sampling" if do_sample and temperature and top_p else "greedy"
 
 
 def parameter_fields(table: Mapping[str, Row]) -> Any:

@@ -9,6 +9,7 @@ from aeolus_client import GenerationRequest, Message
 from catalog import GenerationDefaults, ModelEntry
 from shim.parameters.parameters import Parameters
 from shim.parameters.problems import InvalidParametersError, Problem, quote
+from shim.parameters.resolved import ResolvedParameters
 from shim.parameters.table import OnlyValue, Row, generate_map
 
 SEEDS = 2**64
@@ -17,37 +18,32 @@ LIMITED_BY_ENGINE = [row for row in NATIVE if row.only]
 READ = {row.name for row in NATIVE}
 
 
-def generation_request(parameters: Parameters, model: ModelEntry) -> GenerationRequest:
-    """Translate checked parameters; what they leave open the model's README defaults decide."""
-    api = model.predict
-    decoding = parameters.decoding(api)
+def generation_request(resolved: ResolvedParameters, model: ModelEntry) -> GenerationRequest:
+    """Translate checked parameters for their model."""
+    api, parameters = model.predict, resolved.given
     values = (
         _defaults(api.defaults)
         | parameters.model_dump(include=READ, exclude_none=True)
         | {
-            "max_new_tokens": parameters.token_limit(api),
-            "num_beams": parameters.beams(api),
+            "max_new_tokens": resolved.max_new_tokens,
+            "num_beams": resolved.num_beams,
             # A reply that may be cut by time must be there before its end.
-            "stream": parameters.is_streamed(api) or parameters.max_time is not None,
+            "stream": resolved.is_streamed or parameters.max_time is not None,
         }
     )
-    if decoding == "sampling":
+    if resolved.decoding == "sampling":
         values.setdefault("seed", secrets.randbits(63))
-    is_full_text = parameters.is_full_text(api)
     max_length = parameters.max_length or api.max_length
-    skip_special_tokens = parameters.skip_special_tokens
-    if skip_special_tokens is None:
-        skip_special_tokens = parameters.is_streamed(api) or api.skip_special_tokens
     request = GenerationRequest(
         text_input=parameters.prompt,
         messages=_messages(parameters, model),
         max_length=min(max_length, api.max_length),
-        exclude_input_in_output=not is_full_text,
-        skip_special_tokens=skip_special_tokens,
-        **(_native_fields(values, decoding) | _token_fields(parameters)),
+        exclude_input_in_output=not resolved.is_full_text,
+        skip_special_tokens=resolved.skip_special_tokens,
+        **(_native_fields(values, resolved.decoding) | _token_fields(parameters)),
         **_guide_fields(parameters),
     )
-    return replace(request, top_k=1) if decoding == "greedy" else request
+    return replace(request, top_k=1) if resolved.decoding == "greedy" else request
 
 
 def sequences_of(request: GenerationRequest, count: int) -> list[GenerationRequest]:

@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from catalog import ModelEntry
 from shim.parameters.conflicts import conflicts, input_fields, input_problems
-from shim.parameters.parameters import INPUTS, REFUSED, CheckedParameters, Parameters
+from shim.parameters.parameters import INPUTS, REFUSED, CheckedParameters
 from shim.parameters.problems import (
     MAX_REPORTED,
     InvalidParametersError,
@@ -17,13 +17,14 @@ from shim.parameters.problems import (
     refusals,
     unknown_parameter,
 )
+from shim.parameters.resolved import ResolvedParameters
 from shim.parameters.table import generate_map
 
 LIMITS = {"max_new_tokens", "max_tokens"}
 
 
-def read_parameters(body: dict[str, Any], model: ModelEntry) -> Parameters:
-    """Check a request to a model.
+def read_parameters(body: dict[str, Any], model: ModelEntry) -> ResolvedParameters:
+    """Check a request to a model, and resolve what it leaves open.
 
     Raises:
         InvalidParametersError: 422 with every problem of the request.
@@ -39,17 +40,18 @@ def read_parameters(body: dict[str, Any], model: ModelEntry) -> Parameters:
         parameters = CheckedParameters.model_validate(
             {name: value for name, value in rest.items() if name not in wrong}
         )
+    resolved = ResolvedParameters.of(parameters, model.predict)
     given = [name for name in INPUTS if body.get(name) is not None]
     problems = chain(
         (_describe(each, model) for each in errors),
         refusals(body, generate_map()),
         input_problems(given, model),
-        conflicts(parameters, model.predict, body),
+        conflicts(resolved, body),
     )
     reported = list(islice(problems, MAX_REPORTED))
     if reported:
         raise InvalidParametersError(reported)
-    return parameters
+    return resolved
 
 
 def _with_generation_config(body: dict[str, Any]) -> dict[str, Any]:

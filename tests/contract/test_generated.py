@@ -1,4 +1,4 @@
-"""What is made from the contract's tables is committed as it is made now."""
+"""What `make generate` makes is committed as it is made now."""
 
 from pathlib import Path
 

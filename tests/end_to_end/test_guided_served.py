@@ -10,8 +10,9 @@ from typing import Any, Literal
 import httpx
 import openai
 import pytest
+from langchain_openai import ChatOpenAI
 from openai import OpenAI
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from aeolus_client import GenerationRequest, InvalidRequestError
 from aeolus_client.triton import TritonClient, gather
@@ -50,6 +51,12 @@ def test_openais_parse_returns_the_type(client: OpenAI) -> None:
     assert reply.choices[0].finish_reason == "stop"
     response = client.responses.parse(model=MODEL, input="What is a zephyr?", text_format=Wind)
     assert isinstance(response.output_parsed, Wind)
+
+
+def test_langchains_structured_output_is_the_type(shim_url: str) -> None:
+    chat = ChatOpenAI(model=MODEL, base_url=f"{shim_url}/v1", api_key=SecretStr("none"))
+    found = chat.with_structured_output(Wind).invoke("What is a zephyr?")
+    assert isinstance(found, Wind)
 
 
 def test_a_stream_and_several_choices_follow_the_guide(client: OpenAI) -> None:

@@ -209,6 +209,17 @@ def test_a_guide_without_a_grammar_ends_its_own_request_only(
     assert ask(engine, request([1, 2], 2))
 
 
+def test_a_guide_that_takes_longer_with_each_token_ends_its_own_request_only(
+    engine: ReferenceEngine,
+) -> None:
+    replies = Replies()
+    engine.submit(guided("regex", "(" * 5 + "a" + "{1,100})" * 5), replies)
+    error = replies.final().error
+    assert isinstance(error, RequestRefusedError)
+    assert "ms a token to follow" in str(error)
+    assert ask(engine, request([1, 2], 2))
+
+
 def test_beams_and_a_missing_end_id_are_refused(engine: ReferenceEngine) -> None:
     with pytest.raises(RequestRefusedError, match="a guided reply has one beam"):
         engine.submit(guided("json", beam_width=2), Replies())

@@ -3,7 +3,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from shim.pages.configuration import DOCUMENT, configuration_page
 from shim.settings import Settings, SettingsError, read_settings
 
 
@@ -128,10 +127,6 @@ def test_a_file_of_keys_that_is_wrong_is_refused_without_showing_it(
         read_settings(api_keys={"ann": "ann-ann-ann-ann-1"}, api_keys_file=file)
     assert reason in str(raised.value)
     assert "secret" not in str(raised.value)
-
-
-def test_the_page_of_the_settings_is_current() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == configuration_page()
 
 
 def test_priorities_are_of_the_holders_of_keys() -> None:

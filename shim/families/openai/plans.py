@@ -118,13 +118,13 @@ def _plan(
     own: dict[str, Any] = {"stream": bool(body.stream)}
     if body.seed is not None:
         own["seed"] = body.seed % SEEDS
-    parameters = [read_parameters(prompt | own, entry) for prompt in prompts]
-    beams = parameters[0].beams(entry.predict)
+    resolved = [read_parameters(prompt | own, entry) for prompt in prompts]
+    beams = resolved[0].num_beams
     if n > beams > 1:
         raise InvalidParametersError([Problem("n", f"more than the {beams} of num_beams")])
     requests = [
         sequence
-        for each in parameters
+        for each in resolved
         for sequence in sequences_of(generation_request(each, entry), n)
     ]
     if body.wants_logprobs:
@@ -136,7 +136,7 @@ def _plan(
         requests = [
             replace(each, return_log_probs=True, top_logprobs=top, stream=True) for each in requests
         ]
-    return Plan(requests, n, [*texts], parameters[0].max_time, body.wants_logprobs)
+    return Plan(requests, n, [*texts], resolved[0].given.max_time, body.wants_logprobs)
 
 
 def _as_openai(model: ModelEntry, taken: Input, max_new_tokens: int) -> ModelEntry:

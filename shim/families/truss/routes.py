@@ -53,13 +53,13 @@ def _served(request: Request) -> ServedModels:
 
 async def _predict(request: Request, model: ServedModel) -> Response:
     body = await read_json_object(request, request.state.settings.max_body_bytes)
-    parameters = read_parameters(body, model.entry)
-    check_sequences(parameters, model.entry.predict)
-    generation = generation_request(parameters, model.entry)
+    resolved = read_parameters(body, model.entry)
+    check_sequences(resolved)
+    parameters = resolved.given
+    generation = generation_request(resolved, model.entry)
     await model.check(generation)
     form = stream_form(request)
-    is_streamed = parameters.is_streamed(model.entry.predict)
-    if is_streamed and form != "gathered":
+    if resolved.is_streamed and form != "gathered":
         chunks = run(model.client.stream, generation, parameters.max_time)
         first = await first_chunk(request, chunks, parameters.model_fields_set)
         return stream_reply(form, first, chunks, request.state.request_id)
@@ -74,5 +74,5 @@ async def _predict(request: Request, model: ServedModel) -> Response:
     texts = [completion.text for completion in completions]
     answer = texts if count > 1 else texts[0]
     reply = model.entry.predict.reply
-    content = answer if is_streamed or reply == "string" else {reply: answer}
+    content = answer if resolved.is_streamed or reply == "string" else {reply: answer}
     return json_reply(content, combine(completions), request.state.request_id)

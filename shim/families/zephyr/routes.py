@@ -21,6 +21,7 @@ from shim.generation.models import ServedModel
 from shim.http.body import read_json_object
 from shim.http.connection import while_connected
 from shim.parameters.parameters import Parameters, Text
+from shim.parameters.resolved import ResolvedParameters
 from shim.parameters.translation import generation_request
 
 PYTHON_NAMES = ("python", "python3", "py")
@@ -154,6 +155,7 @@ async def _answer(request: Request, model: ServedModel, parameters: Parameters) 
 
 
 async def _complete(request: Request, model: ServedModel, parameters: Parameters) -> Completion:
-    generation = generation_request(parameters, model.entry)
+    resolved = ResolvedParameters.of(parameters, model.entry.predict)
+    generation = generation_request(resolved, model.entry)
     await model.check(generation)
     return await while_connected(request, model.client.complete(generation))

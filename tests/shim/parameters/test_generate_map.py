@@ -121,7 +121,7 @@ def test_a_generation_config_is_checked_like_a_request() -> None:
 
 def test_the_checkpoints_own_generation_config_is_accepted() -> None:
     ours = GenerationConfig(bos_token_id=1, do_sample=True, temperature=0.6, top_p=0.9).to_dict()
-    parameters = read_parameters({"prompt": "hi", "generation_config": ours}, MISTRAL)
+    parameters = read_parameters({"prompt": "hi", "generation_config": ours}, MISTRAL).given
     assert (parameters.temperature, parameters.top_p) == (0.6, 0.9)
 
 
@@ -157,8 +157,8 @@ def test_conflicts_are_named(body: dict[str, Any], text: str) -> None:
         ({"input_ids": []}, "input_ids: List should have at least 1 item"),
         ({"input_ids": [2**31]}, "input_ids[0]: Input should be less than or equal to"),
         ({"input_ids": [5, 6], "attention_mask": [1]}, "attention_mask: has 1 values for 2"),
-        ({"input_ids": [5, 6], "attention_mask": [1, 0]}, "attention_mask: may mask padding"),
-        ({"input_ids": [5, 6], "attention_mask": [0, 0]}, "attention_mask: may mask padding"),
+        ({"input_ids": [5, 6], "attention_mask": [1, 0]}, "attention_mask: may mask only padding"),
+        ({"input_ids": [5, 6], "attention_mask": [0, 0]}, "attention_mask: may mask only padding"),
         ({"input_ids": [5], "forced_bos_token_id": 1}, "forced_bos_token_id: would act after"),
     ],
 )

@@ -44,13 +44,15 @@ def test_every_parameter_is_read_under_its_name() -> None:
         "return_full_text": False,
         "skip_special_tokens": True,
     }
-    parameters = read_parameters(body, CATALOG[MISTRAL])
+    parameters = read_parameters(body, CATALOG[MISTRAL]).given
     assert parameters.model_dump(exclude_none=True) == body
 
 
 def test_null_means_not_given() -> None:
     body = dict.fromkeys(generate_map(), None) | {"prompt": "hi"}
-    assert read_parameters(body, CATALOG[MISTRAL]).model_dump(exclude_none=True) == {"prompt": "hi"}
+    assert read_parameters(body, CATALOG[MISTRAL]).given.model_dump(exclude_none=True) == {
+        "prompt": "hi"
+    }
 
 
 @pytest.mark.parametrize(
