@@ -48,7 +48,7 @@ def read_served_checkpoint(
         tokenizer: directory of the tokenizer; if None the checkpoint's own.
 
     Raises:
-        RepositoryError: it is no checkpoint, one of another model, converted for another number
+        RepositoryError: it is not a checkpoint, one of another model, converted for another number
             of ranks, or has no tokenizer.
     """
     path = checkpoint / "config.json"

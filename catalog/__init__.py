@@ -1,7 +1,6 @@
 """What is known of each served model: one TOML file a model, read through `catalog.load`."""
 
-from catalog.load import CatalogError, load_catalog, load_model
-from catalog.problems import field_problems
+from catalog.load import CatalogError, field_problems, load_catalog, load_model
 from catalog.schema import (
     TENSORRT_LLM_VERSION,
     EnginePlan,

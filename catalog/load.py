@@ -6,7 +6,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from catalog.problems import field_problems
 from catalog.schema import ModelEntry
 
 CATALOG_DIRECTORY = Path(__file__).parent
@@ -20,7 +19,7 @@ def load_model(path: Path) -> ModelEntry:
     """Read one model's file.
 
     Raises:
-        CatalogError: the file is no TOML, or a field is missing, unknown or out of range.
+        CatalogError: the file is not TOML, or a field is missing, unknown or out of range.
     """
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -48,3 +47,17 @@ def load_catalog(directory: Path = CATALOG_DIRECTORY) -> dict[str, ModelEntry]:
     if not paths:
         raise CatalogError(f"{directory}: holds no model file (*.toml)")
     return {path.stem: load_model(path) for path in paths}
+
+
+def field_problems(error: ValidationError, *, skipped: int = 0) -> str:
+    """Name each field and what is wrong with it.
+
+    Args:
+        error: what the validation raised.
+        skipped: how many parts a field's path begins with that the file does not have, as the
+            variant of a discriminated union.
+    """
+    return "; ".join(
+        f"{'.'.join(map(str, each['loc'][skipped:])) or 'the file'}: {each['msg']}"
+        for each in error.errors()
+    )

@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from aeolus_contract.failures import InvalidRequestError
+from aeolus_contract.request_parameters import DEFAULT_PRIORITY, read_request_parameters
 from engine_step.interface import EngineRequest, RequestRefusedError, TokenEvent
-from engine_step.parameters import priority_of
 from engine_step.tensors import (
     Tensor,
     Tensors,
@@ -48,7 +49,7 @@ class EngineCall:
         Args:
             tensors: by input name.
             request_id: not empty.
-            parameters: the request's parameters, see `parameters.priority_of`.
+            parameters: the request's parameters, see `priority_of`.
             exclude_input_in_output: what holds when the tensor of that name is absent.
             requested: names of the outputs that are wanted.
             batch_index: of a row of several.
@@ -88,3 +89,16 @@ class EngineCall:
         request = self.request
         is_echoed = not (request.streaming or request.exclude_input_in_output)
         return len(request.input_ids) if is_echoed else 0
+
+
+def priority_of(parameters: str) -> float:
+    """Return the priority of a request, 0 to 1, from the JSON object of its parameters.
+
+    Raises:
+        RequestRefusedError: it is not such a number.
+    """
+    try:
+        priority = read_request_parameters(parameters).request_priority
+    except InvalidRequestError as error:
+        raise RequestRefusedError(str(error)) from error
+    return DEFAULT_PRIORITY if priority is None else priority

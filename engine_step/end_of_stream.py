@@ -8,7 +8,7 @@ Listener = Callable[[TokenEvent], None]
 
 
 def with_end_of_stream(on_event: Listener) -> Listener:
-    """Return a listener to one request that passes events on, and two for an error in its midst.
+    """Return a listener to one request that passes events on, and two for an error within it.
 
     An ensemble hands an error to the client and to no further step. So an event without tokens
     goes before it, with the finish reason `error`, by which postprocessing frees the stream.

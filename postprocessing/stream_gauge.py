@@ -9,7 +9,7 @@ PERIOD_SECONDS = 1.0
 class StreamGauge:
     """Sets a gauge when the number has changed, at most once a second: each is a round trip.
 
-    Triton's gauges are set from the thread that serves requests alone; so where the last change
+    Triton's gauges are set only from the thread that serves requests; so where the last change
     comes within the second and nothing follows, it is not told - but for a fall to none.
     """
 

@@ -34,7 +34,7 @@ class TritonPythonModel:
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request; an error in one is that one's alone."""
+        """Answer each request; an error in one leaves the others as they are."""
         responses = [self._respond(request) for request in requests]
         self._gauge.report(len(self._streams))
         return responses

@@ -31,7 +31,7 @@ def embedding_bias(
     softmax, so the tokens that remain would share its probability.
 
     Raises:
-        InvalidRequestError: lists differ in length, a weight is no finite number, or an id is
+        InvalidRequestError: lists differ in length, a weight is not a finite number, or an id is
             outside the vocabulary.
     """
     _check_weights("embedding_bias_words", words, "embedding_bias_weights", weights)

@@ -40,7 +40,7 @@ class TritonPythonModel:
         self._unknown_parameters = UnknownParameters(pb_utils.Logger.log_warn)
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request; an error in one is that one's alone.
+        """Answer each request; an error in one leaves the others as they are.
 
         A request with a guide that is yet to be tried is answered later, by its response sender.
         """

@@ -91,7 +91,7 @@ def convert(
 
 
 def plan_conversion(checkpoint: Path, conversion: Conversion) -> tuple[TrtllmConfig, Layout]:
-    """The config.json and the tensors that a conversion will write; reads config.json alone.
+    """The config.json and the tensors that a conversion will write; reads only config.json.
 
     Raises:
         CheckpointError: the checkpoint is not the model's, or cannot be converted as asked.
@@ -158,9 +158,9 @@ def existing_conversion(output: Path, source: Source, conversion: Conversion) ->
     try:
         manifest = Manifest.read(output)
     except ManifestError as error:
-        raise ConversionError(f"{output}: exists and is no conversion ({error}); {remedy}") from (
-            error
-        )
+        raise ConversionError(
+            f"{output}: exists and is not a conversion ({error}); {remedy}"
+        ) from (error)
     before = {"source": manifest.source.model_dump(), **manifest.conversion.model_dump()}
     now = {"source": source.model_dump(), **conversion.model_dump()}
     if changed := [name for name, value in now.items() if value != before[name]]:

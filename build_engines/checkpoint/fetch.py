@@ -53,7 +53,7 @@ def fetch(
 
     Raises:
         FetchError: the hub cannot be reached or refuses, or the disk has no room.
-        CheckpointError: what was fetched is no checkpoint that can be converted.
+        CheckpointError: what was fetched is not a checkpoint that can be converted.
     """
     note = destination / SNAPSHOT_NAME
     try:

@@ -133,4 +133,4 @@ def read_huggingface_config(checkpoint: Path) -> HuggingFaceConfig:
             f"{path}: not a checkpoint that can be converted: {field_problems(error)}"
         ) from error
     except ValueError as error:
-        raise CheckpointError(f"{path}: no JSON: {error}") from error
+        raise CheckpointError(f"{path}: not JSON: {error}") from error

@@ -109,7 +109,7 @@ def _list_safetensors(path: Path) -> dict[str, StoredTensor]:
 
 
 def _load_pickle(path: Path) -> dict[str, Any]:
-    import torch  # Needed by this format alone.
+    import torch  # Needed only by this format.
 
     try:
         content = torch.load(path, map_location="cpu", mmap=True, weights_only=True)

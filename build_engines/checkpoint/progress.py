@@ -9,7 +9,7 @@ from build_engines.plan.gpus import GIB
 BAR_WIDTH = 24
 REDRAW_SECONDS = 0.2
 LOG_SECONDS = 30.0
-"""Where the output is no terminal, a line that often."""
+"""Interval of the lines where the output is not a terminal."""
 
 
 @dataclass(slots=True)

@@ -42,7 +42,7 @@ def write_rank_files(
         The digests by file name.
 
     Raises:
-        CheckpointError: a value is no number, infinite, or does not fit `dtype`.
+        CheckpointError: a value is not a number, infinite, or does not fit `dtype`.
         OSError: a file cannot be written.
     """
     done, total = 0, layout.nbytes(dtype)

@@ -24,7 +24,7 @@ FACTOR = 1e12
 
 @dataclass(frozen=True, slots=True)
 class PartialRotary:
-    """A partial rotation as TensorRT-LLM's GPTForCausalLM is told of it."""
+    """A partial rotation as TensorRT-LLM's GPTForCausalLM expects it."""
 
     width: int
     """Lanes that are rotated, idle ones included."""

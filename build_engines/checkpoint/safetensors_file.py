@@ -81,7 +81,9 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         if isinstance(error, SafetensorsError):
             raise
-        raise SafetensorsError(f"{path}: the header is no safetensors header: {error!r}") from error
+        raise SafetensorsError(
+            f"{path}: the header is not a safetensors header: {error!r}"
+        ) from error
     _check_extent(path, tensors, start, size)
     return tensors
 

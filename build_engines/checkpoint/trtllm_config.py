@@ -225,7 +225,7 @@ def read_trtllm_config(directory: Path) -> TrtllmConfig:
     except OSError as error:
         raise TrtllmConfigError(f"{path}: {error.strerror}") from error
     except ValueError as error:
-        raise TrtllmConfigError(f"{path}: no JSON: {error}") from error
+        raise TrtllmConfigError(f"{path}: not JSON: {error}") from error
     try:
         return parse_trtllm_config(content)
     except TrtllmConfigError as error:

@@ -25,7 +25,7 @@ from build_engines.checkpoint.huggingface_config import read_huggingface_config
 FORMATS = {"fp8": "FP8_DEFAULT_CFG", "int4_awq": "INT4_AWQ_CFG"}
 """ModelOpt's recipe by quantization of the catalog; another one is plain."""
 BASE = ("rope_theta", "partial_rotary_factor")
-"""Rotary parameters that are no part of a scaling in transformers 4."""
+"""Rotary parameters that are not part of a scaling in transformers 4."""
 DECODER = "llama"
 """ModelOpt's word for Llama and Mistral."""
 

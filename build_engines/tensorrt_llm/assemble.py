@@ -121,7 +121,7 @@ def assemble_tensorrtllm(
 
     Raises:
         EngineError: the engine is not what was planned, or not of this checkpoint.
-        CheckpointError: `checkpoint` is no Hugging Face checkpoint.
+        CheckpointError: `checkpoint` is not a Hugging Face checkpoint.
         RepositoryError: it has no tokenizer, or `destination` exists.
         ConversionError: `destination` cannot be written.
     """

@@ -27,7 +27,7 @@ def check_checkpoint(directory: Path, model: ModelEntry, plan: EnginePlan) -> Tr
     """Read a checkpoint that an engine is to be built from.
 
     Raises:
-        EngineError: it is no checkpoint, of another architecture, precision or number of ranks
+        EngineError: it is not a checkpoint, of another architecture, precision or number of ranks
             than planned, or a rank's file is missing.
     """
     try:

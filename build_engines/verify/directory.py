@@ -30,7 +30,7 @@ class Verification:
     directory: Path
     facts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    """What a person should know but is no problem."""
+    """What a person should know but is not a problem."""
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -55,7 +55,7 @@ def verify(directory: Path, progress: Progress | None = None) -> Verification:
         progress: called with the bytes hashed and the bytes to hash.
 
     Raises:
-        VerificationError: the directory has no config.json, or one that is no JSON.
+        VerificationError: the directory has no config.json, or one that is not JSON.
     """
     path = directory / CONFIG_NAME
     try:
@@ -65,7 +65,7 @@ def verify(directory: Path, progress: Progress | None = None) -> Verification:
             f"{path}: {error.strerror}; give a TensorRT-LLM checkpoint or engine directory"
         ) from error
     except ValueError as error:
-        raise VerificationError(f"{path}: no JSON: {error}") from error
+        raise VerificationError(f"{path}: not JSON: {error}") from error
     report = Verification(directory)
     if not is_trtllm_config(content) and "pretrained_config" not in content:
         raise VerificationError(

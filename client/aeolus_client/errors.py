@@ -22,7 +22,7 @@ class ServerBusyError(ServiceError):
 
 
 class ServerEndingError(ServiceError):
-    """This client's own process is about to end."""
+    """This client's own process is shutting down."""
 
 
 class ServerUnavailableError(ServiceError):

@@ -48,7 +48,7 @@ class GenerationRequest(SamplingValues):
     return_log_probs: bool = False
     return_output_ids: bool = False
     split_special_tokens: bool | None = None
-    """Whether what spells a control token in the prompt is text: by default in messages alone."""
+    """Whether what spells a control token in the prompt is text: by default only in messages."""
     add_generation_prompt: bool | None = None
     """Whether the heading of a reply follows the messages: by default unless one is continued."""
     continue_final_message: bool | None = None

@@ -21,7 +21,7 @@ class Metrics:
     """The samples of one scrape."""
 
     def __init__(self, text: str):
-        """Read the text; what is no sample is passed over."""
+        """Read the text; what is not a sample is passed over."""
         self._samples = list(_read(text))
 
     def all(self, name: str, **labels: str) -> list[Metric]:

@@ -11,7 +11,7 @@ class GenerateParameters(TypedDict, total=False):
     """
 
     max_new_tokens: int
-    """Counts new tokens alone; what does not fit beside the prompt is cut."""
+    """Counts only new tokens; what does not fit beside the prompt is cut."""
     max_length: int
     """Counts prompt and new tokens; resolved where the prompt is tokenized. The lower of it and
     max_new_tokens holds.

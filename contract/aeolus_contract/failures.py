@@ -1,6 +1,6 @@
 """Failures on their way from a step of the ensemble to its client.
 
-Triton reports an error inside a stream by its text alone, so the text has to say what kind it is:
+Triton reports an error inside a stream only by its text, so the text has to say what kind it is:
 `failure_text` writes it, `read_failure` reads it. Forms that only others write are read too.
 """
 

@@ -22,7 +22,7 @@ class Runner(Protocol):
 
 
 class ModelRunner:
-    """Computes logits for rows of tokens; called from the engine's thread alone."""
+    """Computes logits for rows of tokens; called only from the engine's thread."""
 
     def __init__(self, decoder: Decoder, cache: KVCache) -> None:
         self._decoder = decoder

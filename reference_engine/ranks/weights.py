@@ -106,7 +106,7 @@ class ConvertedWeights:
         return table
 
     def _tensor(self, file: Any, name: str) -> torch.Tensor:
-        if name not in file.keys():  # noqa: SIM118 - a safetensors file is no container
+        if name not in file.keys():  # noqa: SIM118 - a safetensors file is not a container
             raise CheckpointError(f"{self._directory}: {name} is missing; convert again")
         tensor: torch.Tensor = file.get_tensor(name)
         return tensor

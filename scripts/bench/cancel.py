@@ -137,7 +137,7 @@ async def measure(service: Service, count: int, leavers: int, stayers: int) -> N
         left = await leave_all(iter(range(count)))
         done.set()
         whole = sum(await staying)
-    left_behind = service.left_behind()
+    leaked = service.leaked()
     stopped_at = _stops(service.log_path)
     times = {
         request_id: 1000 * (stopped_at[request_id] - left_at)
@@ -154,9 +154,9 @@ async def measure(service: Service, count: int, leavers: int, stayers: int) -> N
     print(
         f"{len(left)} left, {len(times)} while they ran; stopped in {p50:.0f} ms (p50), "
         f"{p99:.0f} ms (p99), {max(times.values()):.0f} ms at most; "
-        f"{whole} streams beside them whole; left behind: {left_behind or 'nothing'}"
+        f"{whole} streams beside them whole; leaked: {leaked or 'nothing'}"
     )
-    if p99 > LIMIT_MILLISECONDS or left_behind:
+    if p99 > LIMIT_MILLISECONDS or leaked:
         raise SystemExit(f"more than {LIMIT_MILLISECONDS} ms, or something is left")
 
 

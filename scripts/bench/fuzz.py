@@ -43,9 +43,9 @@ def fuzz(service: Service, requests: int) -> bool:
             statuses += try_out(cases, len(memory), -(-requests // (ROUNDS * len(operations))))
         memory.append(service.memory())
         print(f"{statuses.total()} requests; {_shown(memory[-1])}", flush=True)
-    left_behind = service.left_behind()
-    print(f"statuses: {dict(sorted(statuses.items()))}; left behind: {left_behind or 'nothing'}")
-    return not left_behind and max(statuses) < 500
+    leaked = service.leaked()
+    print(f"statuses: {dict(sorted(statuses.items()))}; leaked: {leaked or 'nothing'}")
+    return not leaked and max(statuses) < 500
 
 
 def try_out(cases: Any, number: int, count: int) -> Counter[int]:

@@ -74,17 +74,17 @@ async def hold(service: Service, count: int, seconds: float) -> bool:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-    left_behind = await asyncio.to_thread(service.left_behind)
+    leaked = await asyncio.to_thread(service.leaked)
     print(
         f"held for {seconds:.0f} s: {len(lost)} lost; {rate:.0f} tokens/s of all, the last one at "
-        f"most {waits[-1]:.1f} s ago; left at once, they left behind: {left_behind or 'nothing'}"
+        f"most {waits[-1]:.1f} s ago; left at once, they leaked: {leaked or 'nothing'}"
     )
     print(f"{'MiB':<16}{'idle':>8}{'held':>8}{'after':>8}{'KiB a stream':>14}")
     after = service.memory()
     for name in empty:
         each = (full[name] - empty[name]) * 1024 / count
         print(f"{name:<16}{empty[name]:>8.0f}{full[name]:>8.0f}{after[name]:>8.0f}{each:>14.1f}")
-    return not lost and not left_behind
+    return not lost and not leaked
 
 
 def main() -> None:

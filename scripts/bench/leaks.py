@@ -26,7 +26,7 @@ def read_metrics(url: str) -> list[Sample]:
     return [sample for each in text_string_to_metric_families(text) for sample in each.samples]
 
 
-def left_behind(*urls: str) -> dict[str, float]:
+def leaked(*urls: str) -> dict[str, float]:
     """Return what of requests is still there when they had time to end.
 
     Args:

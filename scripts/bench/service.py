@@ -39,13 +39,13 @@ class Service:
             for each in family(self.pid)
         }
 
-    def left_behind(self) -> dict[str, float]:
+    def leaked(self) -> dict[str, float]:
         """Return what of requests is still there, in the shim and in Triton's models.
 
-        As `metrics.left_behind` does.
+        As `metrics.leaked` does.
         """
         triton = f"http://{self.ports.local_host}:{self.ports.metrics}/metrics"
-        return metrics.left_behind(f"{self.url}/metrics", triton)
+        return metrics.leaked(f"{self.url}/metrics", triton)
 
 
 @contextmanager

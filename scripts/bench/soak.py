@@ -20,7 +20,7 @@ from build_engines.tensorrt_llm.assemble import assemble_reference
 from catalog import load_catalog
 from launcher.processes import family
 from launcher.server import TritonServer
-from scripts.bench.leaks import left_behind
+from scripts.bench.leaks import leaked
 from scripts.bench.service import running_triton
 from scripts.bench.traffic.text_case import TextCase, text_case
 from scripts.bench.traffic.token_case import TokenCase, token_case
@@ -92,7 +92,7 @@ async def soak(server: TritonServer, arguments: argparse.Namespace) -> bool:
     print("memory at the end over after a quarter of the time: ", grown)
     alive = family(server.pid) == processes
     print(f"the same processes as at the start: {'yes' if alive else 'NO'}")
-    left = await asyncio.to_thread(left_behind, server.metrics_url)
+    left = await asyncio.to_thread(leaked, server.metrics_url)
     print(f"no request under way, every KV cache block free: {f'NO: {left}' if left else 'yes'}")
     return alive and not left and not traffic.failures and max(grown.values()) < MOST_GROWTH
 

@@ -102,7 +102,7 @@ class Replica:
         self._step_seconds = gpu.step
         tokens_a_round = int(ROUND_SECONDS / self._step_seconds)
         self._streams = [
-            # In the midst of their rounds, as requests are that came one by one.
+            # In the middle of their rounds, as requests are that came one by one.
             Stream(
                 shim,
                 next_round=delay + ROUND_SECONDS * number / size,

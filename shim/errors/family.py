@@ -22,7 +22,7 @@ MEANINGS: Mapping[int, str] = {
     429: "Too many requests run or wait, or the key's rate is used up.",
     500: "Generation failed.",
     503: "The model server cannot be reached, or this server is shutting down.",
-    504: "The request took longer than it may, and was stopped.",
+    504: "The request exceeded its deadline and was stopped.",
 }
 """What the statuses of error replies mean, for OpenAPI."""
 

@@ -17,7 +17,7 @@ from aeolus_client import (
 
 logger = logging.getLogger(__name__)
 
-DEADLINE_TEXT = "The request took longer than it may, and was stopped."
+DEADLINE_TEXT = "The request exceeded its deadline and was stopped."
 ENDING_TEXT = "The server is shutting down; retry."
 
 

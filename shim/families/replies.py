@@ -32,7 +32,7 @@ class StreamAbortedError(Exception):
 def stream_form(request: Request) -> StreamForm:
     """Return the form in which a client wants a stream.
 
-    Truss gathers for `Accept: application/json` alone, not where JSON is one of several types.
+    Truss gathers only for `Accept: application/json`, not where JSON is one of several types.
     """
     accepted = [
         each.partition(";")[0].strip().lower()

@@ -59,7 +59,7 @@ class Admission:
             return
         if len(self._waiting) >= self._max_waiting:
             raise ServerBusyError(
-                f"{self._running} requests run and {len(self._waiting)} wait, as many as may"
+                f"queue full: {self._running} running, {len(self._waiting)} waiting"
             )
         turn = _Turn(priority, asyncio.get_running_loop().create_future())
         insort(self._waiting, turn, key=lambda each: -each.priority)

@@ -43,7 +43,7 @@ KINDS = {
 
 
 class InvalidBodyError(ValueError):
-    """The body is no JSON object; the text says why, and where if that is known."""
+    """The body is not a JSON object; the text says why, and where if that is known."""
 
 
 async def read_json_object(request: Request, max_bytes: int) -> dict[str, Any]:
@@ -51,7 +51,7 @@ async def read_json_object(request: Request, max_bytes: int) -> dict[str, Any]:
 
     Raises:
         HTTPException: 413 if the body is longer than `max_bytes`, as sent or decompressed; 415 if
-            it has an encoding other than gzip or a charset other than UTF-8; 400 if it is no JSON
+            it has an encoding other than gzip or a charset other than UTF-8; 400 if it is not JSON
             object.
     """
     body = await _read_bytes(request, max_bytes)
@@ -117,7 +117,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     """Parse RFC 8259 JSON, strictly but for a comma before a closing bracket.
 
     Raises:
-        InvalidBodyError: it is no JSON object, or one that no field of a request can be meant by:
+        InvalidBodyError: it is not a JSON object, or one that no request can mean:
             nested deeper than `MAX_NESTING`, with numbers longer than `MAX_NUMBER_DIGITS`, or with
             text that has no UTF-8 form.
     """
@@ -192,7 +192,7 @@ def _parse_float(literal: str) -> float | int:
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise InvalidBodyError(f"{name} is no JSON value")
+    raise InvalidBodyError(f"{name} is not a JSON value")
 
 
 def _check_nesting(text: str) -> None:

@@ -18,7 +18,7 @@ POLICY_VIOLATION = 1008
 
 
 class ApiKeys:
-    """The keys of a deployment; it keeps their digests alone."""
+    """The keys of a deployment; it keeps only their digests."""
 
     def __init__(self, keys: dict[str, str]):
         """Take the keys by the names of their holders."""

@@ -28,7 +28,7 @@ class Deadline:
         self._max_seconds = max_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or refuse a header that is no time with 400."""
+        """Pass the request on, or refuse a header that is not a time with 400."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -9,7 +9,7 @@ from shim.observation.context import current
 
 
 class Lifecycle:
-    """How many requests are being served, and whether the process is about to end."""
+    """How many requests are being served, and whether the process is shutting down."""
 
     def __init__(self) -> None:
         self.running = 0

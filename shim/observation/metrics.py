@@ -29,33 +29,33 @@ class Metrics:
         )
         self.request_seconds = Histogram(
             "aeolus_request_seconds",
-            "From the head of a request to the end of its reply.",
+            "Duration of a request, from its head to the end of its reply.",
             ["route"],
             buckets=DURATION_BUCKETS,
             registry=self.registry,
         )
         self.running = Gauge(
             "aeolus_requests_running",
-            "Generations that Triton was given.",
+            "Generations running on Triton.",
             ["model"],
             registry=self.registry,
         )
         self.waiting = Gauge(
             "aeolus_requests_waiting",
-            "Generations that wait until Triton may be given them.",
+            "Generations queued for Triton.",
             ["model"],
             registry=self.registry,
         )
         self.first_token = Histogram(
             "aeolus_time_to_first_token_seconds",
-            "From the wish to generate to the first text of a stream, waiting included.",
+            "Time to the first text of a stream, queueing included.",
             ["model"],
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
         self.inter_token = Histogram(
             "aeolus_inter_token_seconds",
-            "Between the texts of a stream.",
+            "Time between the texts of a stream.",
             ["model"],
             buckets=GAP_BUCKETS,
             registry=self.registry,
@@ -68,13 +68,13 @@ class Metrics:
         )
         self.cancellations = Counter(
             "aeolus_cancellations",
-            "Generations that were left before their end.",
+            "Generations cancelled because the client left.",
             ["model"],
             registry=self.registry,
         )
         self.refusals = Counter(
             "aeolus_refusals",
-            "Requests that were not run, or stopped at their deadline, by the reason.",
+            "Requests refused, or stopped at their deadline, by reason.",
             ["reason"],
             registry=self.registry,
         )

@@ -28,7 +28,7 @@ class Observation:
     def __init__(
         self, app: ASGIApp, metrics: Metrics, tracer: Tracer, quiet_routes: Collection[str]
     ):
-        """Take what observes, and the routes whose successes are no line of the log."""
+        """Take what observes, and the routes whose successes are not logged."""
         self._app = app
         self._metrics = metrics
         self._tracer = tracer

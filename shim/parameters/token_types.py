@@ -41,7 +41,7 @@ def _single_tokens(pairs: list[tuple[list[int], float]]) -> list[tuple[list[int]
 def _keys_are_ids(bias: dict[str, float]) -> dict[str, float]:
     for key in bias:
         if not (key.isascii() and key.isdigit() and len(key) <= 10 and int(key) <= MAX_TOKEN_ID):
-            raise PydanticCustomError("token_id", "'{key}' is no token id", {"key": key[:40]})
+            raise PydanticCustomError("token_id", "'{key}' is not a token id", {"key": key[:40]})
     return bias
 
 

@@ -57,7 +57,7 @@ def test_a_refused_plan_is_an_error_with_the_remedy(capsys: pytest.CaptureFixtur
         ([], "the following arguments are required: COMMAND"),
         (["plan", "gpt-4"], "invalid choice: 'gpt-4'"),
         (["plan", ZEPHYR, "--gpu", "T4"], "invalid choice: 'T4'"),
-        (["plan", ZEPHYR, "--tp", "0"], "'0' is no positive whole number"),
+        (["plan", ZEPHYR, "--tp", "0"], "'0' is not a positive whole number"),
         (["build", ZEPHYR, "--output", "engine"], "required: --checkpoint"),
     ],
 )

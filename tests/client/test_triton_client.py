@@ -277,7 +277,7 @@ def test_leaving_leaves_no_inference_behind_in_any_model(triton: TritonServer) -
     deadline = time.monotonic() + COUNTED_SECONDS
     for model in ("ensemble", "preprocessing"):
         while completed_requests(triton)[model] < before[model] + 5:
-            assert time.monotonic() < deadline, f"an inference of {model} is left behind"
+            assert time.monotonic() < deadline, f"an inference of {model} is leaked"
             time.sleep(0.01)
 
 

@@ -1,7 +1,7 @@
 import pytest
 
+from engine_step.call import priority_of
 from engine_step.interface import RequestRefusedError
-from engine_step.parameters import priority_of
 
 
 @pytest.mark.parametrize(

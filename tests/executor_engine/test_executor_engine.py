@@ -1,4 +1,4 @@
-"""The executor's engine on the stand-in: what a caller sees, and what is left behind."""
+"""The executor's engine on the stand-in: what a caller sees, and what is leaked."""
 
 import statistics
 import threading
@@ -58,7 +58,7 @@ def test_beams_are_transformers_with_its_length_penalty(engine: Engine, oracle: 
     assert ask(engine, asked) == expected
 
 
-def test_what_the_cpp_backend_can_not_do_reaches_the_executor(
+def test_what_the_cpp_backend_cannot_do_reaches_the_executor(
     engine: Engine, oracle: Oracle
 ) -> None:
     repeated = ask(engine, request(PROMPT, 32, no_repeat_ngram_size=2, repetition_penalty=1.3))

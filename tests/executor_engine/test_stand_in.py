@@ -67,7 +67,7 @@ def test_an_attribute_outside_the_table_is_an_attribute_error() -> None:
         _ = trtllm.CommunicationMode.FOLLOWER
 
 
-def test_the_result_of_an_error_can_not_be_read() -> None:
+def test_the_result_of_an_error_cannot_be_read() -> None:
     failed = trtllm.Response(1, "no", None)
     assert failed.has_error()
     with pytest.raises(RuntimeError):

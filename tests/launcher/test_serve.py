@@ -125,7 +125,7 @@ def test_a_checkpoint_that_does_not_load_is_named_with_model_and_reason(tmp_path
     assert left_after(tmp_path, 30) == []
 
 
-def test_a_directory_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
     done = run_to_its_end(tmp_path, "--model", "mistral-7b", "--checkpoint", str(tmp_path))
     assert done.returncode == 1
     assert "config.json: not a Hugging Face checkpoint" in done.stderr

@@ -56,7 +56,7 @@ def test_a_limit_below_one_is_refused(chat: Preprocessor) -> None:
         prepare(chat, text_input="a", max_length=0)
 
 
-def test_a_text_that_can_not_fit_is_refused_before_it_is_tokenized(chat: Preprocessor) -> None:
+def test_a_text_that_cannot_fit_is_refused_before_it_is_tokenized(chat: Preprocessor) -> None:
     text = "a" * 2_000_000
     with pytest.raises(InvalidRequestError, match="has 2000000 bytes, which is more than 64"):
         prepare(chat, text_input=text)
@@ -68,7 +68,7 @@ def test_only_the_text_of_messages_counts_as_its_size(chat: Preprocessor) -> Non
 
 
 @pytest.mark.parametrize("name", ["stop_words", "bad_words"])
-def test_words_that_can_not_fit_are_refused_before_they_are_tokenized(
+def test_words_that_cannot_fit_are_refused_before_they_are_tokenized(
     chat: Preprocessor, name: str
 ) -> None:
     words = ["a" * 1000] * 1000
@@ -105,7 +105,7 @@ def test_the_strictest_minimum_holds(asked: dict[str, int], fewest: int) -> None
         ({"min_total_length": 31}, "min_total_length is 31, but the reply may have 20"),
     ],
 )
-def test_minima_that_can_not_be_met_are_refused(asked: dict[str, int], reason: str) -> None:
+def test_minima_that_cannot_be_met_are_refused(asked: dict[str, int], reason: str) -> None:
     with pytest.raises(InvalidRequestError, match=reason):
         fewest_new_tokens(10, 20, asked)
 

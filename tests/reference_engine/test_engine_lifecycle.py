@@ -197,7 +197,7 @@ def test_a_beam_search_waits_for_all_its_rows_and_is_not_overtaken(
 
 
 @pytest.mark.parametrize("beam_width", [1, 2])
-def test_a_request_that_can_not_be_sampled_fails_alone(llama: Served, beam_width: int) -> None:
+def test_a_request_that_cannot_be_sampled_fails_alone(llama: Served, beam_width: int) -> None:
     neighbour, hopeless = Replies(), Replies()
     llama.engine.submit(request(PROMPT, 40), neighbour)
     everything = [[token] for token in range(512)]
@@ -327,7 +327,7 @@ REFUSED_SAMPLING = [
 
 
 @pytest.mark.parametrize(("fields", "text"), REFUSED, ids=[text for _, text in REFUSED])
-def test_a_request_that_can_not_be_served_is_refused_with_the_reason(
+def test_a_request_that_cannot_be_served_is_refused_with_the_reason(
     llama: Served, fields: dict[str, Any], text: str
 ) -> None:
     with pytest.raises(RequestRefusedError, match=text):

@@ -111,7 +111,7 @@ def _read(path: Path, number: int, line: str) -> BenchRequest:
     try:
         values = json.loads(line)
     except ValueError as error:
-        raise ValueError(f"{path}, line {number}: no JSON: {error}") from error
+        raise ValueError(f"{path}, line {number}: not JSON: {error}") from error
     prompt = values.pop("messages", None) or values.pop("prompt", None)
     if not prompt:
         raise ValueError(f"{path}, line {number}: neither prompt nor messages")

@@ -82,7 +82,7 @@ def bench(
     if concurrency is not None and rate is not None:
         raise typer.BadParameter("give --concurrency or --rate", param_hint="--rate")
     if plot is not None and not plot.parent.is_dir():
-        raise typer.BadParameter(f"{plot.parent} is no directory", param_hint="--plot")
+        raise typer.BadParameter(f"{plot.parent} is not a directory", param_hint="--plot")
     if requests is None and duration is None:
         requests = DEFAULT_REQUESTS
     load = Load(

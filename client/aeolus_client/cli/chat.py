@@ -70,7 +70,7 @@ class Terminal:
         self._code = 0
 
     def run(self) -> int:
-        """Talk; returns the exit code: that of the last failure where the input is no terminal."""
+        """Talk; returns the exit code: of the last failure, where the input is not a terminal."""
         with History(self._commands.names):
             while True:
                 try:

@@ -40,7 +40,7 @@ DEFAULT = DEFAULT_URL
 
 
 def read_parameter(text: str) -> tuple[str, Any]:
-    """Read `NAME=VALUE`; what is no JSON is a text.
+    """Read `NAME=VALUE`; what is not JSON is a text.
 
     Raises:
         typer.BadParameter: there is no name.

@@ -37,7 +37,7 @@ SHOWN_CONTROLS = {
 }
 
 console = Console(highlight=False, soft_wrap=True)
-"""Standard output; rich leaves colours out for NO_COLOR and where it is no terminal."""
+"""Standard output; rich leaves colours out for NO_COLOR and where it is not a terminal."""
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

@@ -110,7 +110,7 @@ def check_address(address: str) -> str:
     """Return an address as it is.
 
     Raises:
-        ValueError: it is no address, or has no host, or no port that there is.
+        ValueError: it is not an address, or has no host, or no port that there is.
     """
     try:
         url = httpx.URL(address)

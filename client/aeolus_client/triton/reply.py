@@ -93,6 +93,6 @@ def _log_probs_of(values: list[float], begin: int, end: int) -> list[float]:
     """Return those of the tokens `begin` to `end` of the reply.
 
     TensorRT-LLM's streams repeat them from the beginning (NVIDIA/TensorRT-LLM,
-    cpp/tensorrt_llm/batch_manager/llmRequest.cpp); others send those of the response alone.
+    cpp/tensorrt_llm/batch_manager/llmRequest.cpp); others send only those of the response.
     """
     return values[begin:end] if len(values) >= end else values[: end - begin]

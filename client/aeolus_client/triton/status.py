@@ -51,6 +51,6 @@ def error_from_status(code: grpc.StatusCode, details: str | None) -> ServiceErro
 
 
 def error_from_text(text: str) -> ServiceError:
-    """Return the error for a failure that Triton reports by its text alone."""
+    """Return the error for a failure that Triton reports only by its text."""
     failure = read_failure(text)
     return ERRORS[failure.kind](failure.text)

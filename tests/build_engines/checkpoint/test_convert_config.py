@@ -156,6 +156,6 @@ def test_a_width_that_the_kernels_take_is_left_alone() -> None:
 
 
 @pytest.mark.parametrize(("head_size", "theta"), [(24, 10000.0), (80, 500000.0), (80, 1000.0)])
-def test_a_rotation_that_can_not_be_expressed_is_refused(head_size: int, theta: float) -> None:
+def test_a_rotation_that_cannot_be_expressed_is_refused(head_size: int, theta: float) -> None:
     with pytest.raises(CheckpointError, match="20 rotary lanes"):
         express_partial_rotary(head_size, 20, theta)

@@ -236,7 +236,7 @@ def test_a_disk_with_too_little_room_is_refused_before_anything_is_written(tmp_p
 def test_an_output_that_is_no_conversion_is_not_touched(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").touch()
-    with pytest.raises(ConversionError, match="exists and is no conversion"):
+    with pytest.raises(ConversionError, match="exists and is not a conversion"):
         convert(MISTRAL, checkpoint, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
 

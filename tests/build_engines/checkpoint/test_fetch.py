@@ -113,7 +113,7 @@ def test_an_unknown_repository_is_an_error(hub: Hub, tmp_path: Path) -> None:
         fetch(model, tmp_path, endpoint=hub.url)
 
 
-def test_a_hub_that_can_not_be_reached_is_an_error(tmp_path: Path) -> None:
+def test_a_hub_that_cannot_be_reached_is_an_error(tmp_path: Path) -> None:
     with serve(Hub("nobody/nothing", {})) as closed:
         url = closed.url
     with pytest.raises(FetchError, match="run this again"):
@@ -133,7 +133,7 @@ def test_a_disk_without_room_is_an_error_before_the_download(hub: Hub, tmp_path:
     assert hub.downloads == []
 
 
-def test_a_repository_that_can_not_be_converted_is_an_error(hub: Hub, tmp_path: Path) -> None:
+def test_a_repository_that_cannot_be_converted_is_an_error(hub: Hub, tmp_path: Path) -> None:
     config = json.loads(hub.files["config.json"])
     hub.files["config.json"] = json.dumps(config | {"attention_bias": True}).encode()
     with pytest.raises(CheckpointError, match="attention_bias"):

@@ -242,7 +242,7 @@ def test_what_the_catalog_does_not_plan_is_its_default_with_the_asked_changes() 
         ("mistral-7b", {"context": 1}, "holds no prompt and reply", ""),
     ],
 )
-def test_a_plan_that_can_not_be_is_refused_with_what_can(
+def test_a_plan_that_cannot_be_is_refused_with_what_can(
     model: str, change: dict[str, object], reason: str, remedy: str
 ) -> None:
     with pytest.raises(PlanError) as caught:

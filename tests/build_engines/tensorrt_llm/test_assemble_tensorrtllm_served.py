@@ -71,7 +71,7 @@ def test_a_beam_search_within_the_engines_width_answers(server: TritonServer) ->
         {"no_repeat_ngram_size": 2},
     ],
 )
-def test_what_the_engine_can_not_do_is_refused_by_name(
+def test_what_the_engine_cannot_do_is_refused_by_name(
     server: TritonServer, inputs: dict[str, object]
 ) -> None:
     *_, name = inputs

@@ -103,7 +103,7 @@ def test_weight_only_quantization_is_the_checkpoints_config_alone(
         ([], "1.1.0", "TensorRT-LLM is 1.1.0.*; it has no GPU"),
     ],
 )
-def test_a_machine_that_can_not_build_is_told_everything_it_lacks(
+def test_a_machine_that_cannot_build_is_told_everything_it_lacks(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     checkpoint: Path,

@@ -72,7 +72,7 @@ def test_a_machine_without_room_for_a_layer_is_told_so(
         verify_against(tmp_path / "out", checkpoint)
 
 
-def test_a_source_that_can_not_be_loaded_is_named(tmp_path: Path) -> None:
+def test_a_source_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     model, checkpoint = tiny_models.model_of("mistral-7b"), tiny_models.checkpoint_of("mistral-7b")
     convert(model, checkpoint, tmp_path / "out")
     with pytest.raises(VerificationError, match="nowhere"):

@@ -116,7 +116,7 @@ def test_a_rank_that_hangs_is_given_up(two_ranks: Served) -> None:
     assert has_ended(follower)
 
 
-def test_a_rank_that_can_not_load_is_the_reason_for_not_starting(tmp_path: Path) -> None:
+def test_a_rank_that_cannot_load_is_the_reason_for_not_starting(tmp_path: Path) -> None:
     convert(
         tiny_models.model_of("llama-2-70b"),
         tiny_models.checkpoint_of("llama-2-70b"),

@@ -41,7 +41,7 @@ BAD_BODIES: list[tuple[bytes, int, str]] = [
     (b"", 400, "Invalid JSON payload: the body is empty"),
     (b"{", 400, "Invalid JSON payload: Expecting property name"),
     (b"[]", 400, "Invalid JSON payload: the body must be a JSON object, not an array"),
-    (b'{"a": NaN}', 400, "Invalid JSON payload: NaN is no JSON value"),
+    (b'{"a": NaN}', 400, "Invalid JSON payload: NaN is not a JSON value"),
     (b'{"a": "\xff"}', 400, "Invalid JSON payload: the body is not UTF-8"),
     (b"x" * 10_001, 413, "The request body is larger than 10000 bytes"),
 ]
@@ -340,7 +340,7 @@ UNAVAILABLE = "The model server cannot be reached or is not ready; try again lat
         (
             DeadlineExceededError("1 s"),
             504,
-            "The request took longer than it may, and was stopped.",
+            "The request exceeded its deadline and was stopped.",
         ),
         (ModelNotFoundError("secret"), 503, UNAVAILABLE),
         (ServerUnavailableError("secret"), 503, UNAVAILABLE),
@@ -351,7 +351,7 @@ UNAVAILABLE = "The model server cannot be reached or is not ready; try again lat
         ),
     ],
 )
-def test_what_a_client_can_not_mend_is_logged_and_not_shown(
+def test_what_a_client_cannot_mend_is_logged_and_not_shown(
     caplog: pytest.LogCaptureFixture, error: ServiceError, status: int, text: str
 ) -> None:
     assert status_and_text(error, "id-1") == (status, text)

@@ -100,7 +100,7 @@ def test_a_deadline_is_a_504_and_frees_the_engine(
             shim_url + path, json=body, headers={"x-request-timeout": seconds}, timeout=TIMEOUT
         )
     assert reply.status_code == 504
-    assert reply.json() == {member: "The request took longer than it may, and was stopped."}
+    assert reply.json() == {member: "The request exceeded its deadline and was stopped."}
 
 
 def test_a_deadline_in_mid_stream_ends_in_an_error_event(
@@ -110,7 +110,7 @@ def test_a_deadline_in_mid_stream_ends_in_an_error_event(
         reply = cut_in_mid_stream(shim_url, "text/event-stream")
     assert reply is not None
     assert reply.text.rstrip().endswith(
-        'event: error\ndata: {"error": "The request took longer than it may, and was stopped.",'
+        'event: error\ndata: {"error": "The request exceeded its deadline and was stopped.",'
         ' "status": 504}'
     )
 

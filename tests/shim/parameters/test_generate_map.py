@@ -39,7 +39,7 @@ def test_the_table_has_every_argument_of_generate() -> None:
 
 
 @pytest.mark.parametrize("row", rows("refused"), ids=lambda row: row.name)
-def test_what_can_not_be_served_is_refused_with_the_reason(row: Row) -> None:
+def test_what_cannot_be_served_is_refused_with_the_reason(row: Row) -> None:
     found = problem(**{row.name: example(row)})
     assert found.startswith(f"{row.name}: ")
     assert found.endswith(f" is refused: {row.how}")
@@ -52,7 +52,7 @@ def test_a_refused_parameter_may_say_what_holds_anyway(row: Row) -> None:
 
 
 @pytest.mark.parametrize("row", rows("accepted"), ids=lambda row: row.name)
-def test_what_can_not_change_the_result_is_accepted(row: Row) -> None:
+def test_what_cannot_change_the_result_is_accepted(row: Row) -> None:
     with_it = read_parameters({"messages": MESSAGES, "seed": 1, row.name: example(row)}, ZEPHYR)
     without = read_parameters({"messages": MESSAGES, "seed": 1}, ZEPHYR)
     sent, expected = (generation_request(each, ZEPHYR) for each in (with_it, without))
@@ -172,8 +172,8 @@ def test_wrong_prompts_of_token_ids_are_named(body: dict[str, Any], text: str) -
         ({"sequence_bias": [[[5, 6], 1.0]]}, "sequence_bias: TensorRT-LLM biases single tokens"),
         ({"sequence_bias": [[[5], 1e39]]}, "sequence_bias[0][1]: Input should be less"),
         ({"sequence_bias": {"5": 1.0}}, "sequence_bias: Input should be a valid list"),
-        ({"logit_bias": {"the": 1}}, "logit_bias: 'the' is no token id"),
-        ({"logit_bias": {"99999999999": 1}}, "logit_bias: '99999999999' is no token id"),
+        ({"logit_bias": {"the": 1}}, "logit_bias: 'the' is not a token id"),
+        ({"logit_bias": {"99999999999": 1}}, "logit_bias: '99999999999' is not a token id"),
         ({"logit_bias": {"5": 101}}, "logit_bias.5: Input should be less than or equal to 100"),
         ({"bad_words_ids": [[]]}, "bad_words_ids[0]: List should have at least 1 item"),
         ({"eos_token_id": [-2]}, "eos_token_id[0]: Input should be greater than or equal to -1"),

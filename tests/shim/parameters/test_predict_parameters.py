@@ -204,7 +204,7 @@ def test_beams_are_neither_streamed_nor_sampled() -> None:
 
 
 @pytest.mark.parametrize("parameter", [{"num_beams": 2}, {"return_full_text": True}])
-def test_what_the_default_stream_can_not_do_is_refused_with_the_way_out(
+def test_what_the_default_stream_cannot_do_is_refused_with_the_way_out(
     parameter: dict[str, Any],
 ) -> None:
     found = problems(STABLELM, messages=[TURN], **parameter)

@@ -179,7 +179,7 @@ def test_a_wrong_completion_is_named(body: dict[str, Any], parameter: str, text:
         ),
         ({"messages": []}, "messages", "List should have at least 1 item"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role", "Input should be"),
-        ({"logit_bias": {"five": 1}}, "logit_bias", "'five' is no token id"),
+        ({"logit_bias": {"five": 1}}, "logit_bias", "'five' is not a token id"),
         ({"logprobs": True, "num_beams": 2}, "logprobs", "beam search has no text"),
         ({"top_logprobs": 3}, "top_logprobs", 'goes with "logprobs": true'),
         ({"logprobs": True, "top_logprobs": 21}, "top_logprobs", "less than or equal to 20"),
