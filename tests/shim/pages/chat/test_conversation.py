@@ -126,7 +126,7 @@ def test_the_page_is_used_by_keys(chat: ChatPage) -> None:
 def test_code_is_copied_as_it_was_written(chat: ChatPage) -> None:
     chat.choose_model("Zephyr 7B beta")
     chat.choose("Route", "Zephyr: raw")  # which repeats the prompt
-    chat.ask("```python\ndef f():\n    return '<b>'\n```")
+    chat.ask("Look:\n\n```python\ndef f():\n    return '<b>'\n```\n")
     chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     chat.page.locator(".copy-code").first.click()
     chat.page.wait_for_function("navigator.clipboard.readText()")
