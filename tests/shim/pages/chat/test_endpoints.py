@@ -15,7 +15,7 @@ from shim.settings import Settings
 EXAMPLES: dict[str, Any] = {
     "boolean": True,
     "early_stopping": "never",
-    "guided_decoding": {"type": "regex", "guide": "[0-9]+ knots"},
+    "guided_decoding": {"type": "regex", "guide": "[a-z]+"},
     "integer": 3,
     "logit_bias": {"5": -2.5},
     "number": 0.5,
