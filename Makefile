@@ -100,7 +100,8 @@ $(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(DEVELOPING)
 
 test-executor: $(DEVELOPING) ## Rehearse TensorRT-LLM's executor: the suites of the shared server on a stand-in
 	@$(BIN)/python -m pytest --runtime executor tests/executor_engine tests/client tests/nvidia_clients \
-		tests/reference_engine/test_engine_contract.py tests/shim/parameters
+		tests/reference_engine/test_engine_contract.py tests/end_to_end tests/shim/parameters \
+		tests/shim/families tests/shim/generation/test_replicas.py tests/shim/http tests/shim/middleware
 
 lint: $(DEVELOPING) ## Check format, style and types
 	@$(BIN)/ruff format --check --quiet .

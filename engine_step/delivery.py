@@ -36,6 +36,12 @@ ROUND_SECONDS_A_STREAM = 0.002
 """Rounds grow with the streams up to their full length: until then 500 responses a second go out,
 however many streams there are; a response costs all processes together some 400 microseconds."""
 
+PAUSE_FACTOR = 2
+"""Between two rounds there is at least so many times what sending the first took: with hundreds of
+streams responses become fewer and longer, instead of taking all of the machine."""
+LONGEST_PAUSE = 0.1
+"""More than that in seconds would be seen."""
+
 ToResponse = Callable[[TokenEvent], Any]
 """Makes the `pb_utils.InferenceResponse` of an event, or nothing where the flag is all."""
 
@@ -112,15 +118,20 @@ class Delivery:
         next_check = time.monotonic() + self._check_period
         while not self._is_closed or self._outgoing:
             if outgoing := self._wait_for_round(next_round, next_check):
+                begun = time.monotonic()
                 for each in outgoing:
                     self._send(each)
-                next_round = time.monotonic() + self._seconds_to_next_round()
+                sent = time.monotonic()
+                next_round = sent + self._seconds_to_next_round(sent - begun)
             if time.monotonic() >= next_check:
                 self._check()
                 next_check = time.monotonic() + self._check_period
 
-    def _seconds_to_next_round(self) -> float:
-        return min(self._round_seconds, len(self._begun) * self._round_seconds_a_stream)
+    def _seconds_to_next_round(self, sending_seconds: float) -> float:
+        """Return the length of a round; one that took long to send is followed by a longer one."""
+        few = len(self._begun) * self._round_seconds_a_stream
+        pause = min(LONGEST_PAUSE, PAUSE_FACTOR * sending_seconds)
+        return max(min(self._round_seconds, few), pause)
 
     def _wait_for_round(self, next_round: float, next_check: float) -> list[_Outgoing]:
         """Return what is to be sent, nothing if it is time to check before there is something."""

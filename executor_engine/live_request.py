@@ -63,23 +63,34 @@ class LiveRequest:
             and self.request.sampling.prompt_logprobs >= 0
         )
 
-    def take(self, result: Any) -> None:
-        """Report a `Result`, or keep it where the caller wants one reply at the end."""
-        beams: list[list[int]] = result.output_token_ids
-        is_final: bool = result.is_final
+    def take(self, results: list[Any]) -> None:
+        """Report the next `Result`s, or keep them where the caller wants one reply at the end.
+
+        They are one event, except with log probabilities: each token's own are wanted.
+        """
+        if self._log_probs is None:
+            self._take_joined(results)
+            return
+        for result in results:
+            self._take_joined([result])
+
+    def _take_joined(self, results: list[Any]) -> None:
+        last = results[-1]
+        is_final: bool = last.is_final
+        fresh: list[int] = []
         if len(self._beams) == 1:
-            fresh = beams[0]
+            for result in results:
+                fresh += result.output_token_ids[0]
             self._num_generated += len(fresh)
             if not self.request.streaming:
                 self._beams[0] += fresh
-        elif any(beams):  # a cancelled request has none any more, and keeps what it had
-            self._beams = beams
-            self._num_generated = sum(map(len, beams))
+        else:
+            self._take_beams(results)
         if self._log_probs is not None:
-            self._take_log_probs(result)
+            self._take_log_probs(last)
         if self.request.return_perf_metrics and (is_final or self._perf_metrics is None):
-            self._perf_metrics = self._read_perf_metrics(result)
-        reasons = _finish_reasons(result) if is_final else None
+            self._perf_metrics = self._read_perf_metrics(last)
+        reasons = _finish_reasons(last) if is_final else None
         if self.request.streaming and len(self._beams) == 1:
             self._report([fresh], reasons)
         elif self.request.streaming or is_final:
@@ -124,6 +135,13 @@ class LiveRequest:
                 finish_reasons=finish_reasons,
             )
         )
+
+    def _take_beams(self, results: list[Any]) -> None:
+        """Keep the beams so far; a cancelled request has none any more, and keeps what it had."""
+        for result in results:
+            if any(beams := result.output_token_ids):
+                self._beams = beams
+        self._num_generated = sum(map(len, self._beams))
 
     def _take_log_probs(self, result: Any) -> None:
         """Keep the lists so far; where the executor has none any more, the last ones stay."""

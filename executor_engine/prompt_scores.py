@@ -64,16 +64,16 @@ class PromptScorer:
         self._done: queue.SimpleQueue[tuple[int, PromptResult | Exception]] = queue.SimpleQueue()
         self._held: dict[int, list[Any]] = {}
 
-    def start(self, client_id: int, request: EngineRequest, result: Any) -> None:
-        """Queue the prompt whose logits a `Result` has, and keep that."""
-        self._held[client_id] = [result]
-        self._thread.submit(self._score, client_id, request, result.context_logits)
+    def start(self, client_id: int, request: EngineRequest, results: list[Any]) -> None:
+        """Queue the prompt whose logits the first `Result`s have, and keep those."""
+        self._held[client_id] = results
+        self._thread.submit(self._score, client_id, request, results[0].context_logits)
 
-    def hold(self, client_id: int, result: Any) -> bool:
-        """Keep a later `Result` of a prompt that is computed; says whether it is."""
+    def hold(self, client_id: int, results: list[Any]) -> bool:
+        """Keep later `Result`s of a prompt that is computed; says whether it is."""
         if client_id not in self._held:
             return False
-        self._held[client_id].append(result)
+        self._held[client_id] += results
         return True
 
     def finished(self) -> Iterator[tuple[int, PromptResult | Exception, list[Any]]]:
@@ -83,11 +83,11 @@ class PromptScorer:
             if client_id in self._held:
                 yield client_id, scores, self._held.pop(client_id)
 
-    def close(self) -> list[tuple[int, Any]]:
-        """End the thread; returns what was kept, with its client's id."""
+    def close(self) -> list[tuple[int, list[Any]]]:
+        """End the thread; returns what was kept, by client's id."""
         self._thread.shutdown(wait=False, cancel_futures=True)
         held, self._held = self._held, {}
-        return [(client_id, each) for client_id, results in held.items() for each in results]
+        return list(held.items())
 
     def _score(self, client_id: int, request: EngineRequest, logits: Any) -> None:
         try:

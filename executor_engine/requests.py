@@ -109,6 +109,7 @@ def _follows_a_scored_prompt(request: EngineRequest) -> bool:
         and request.request_output_len == 1
         and request.embedding_bias is None
         and not request.bad_words
+        and request.guide is None
         and all(getattr(sampling, name) == getattr(DEFAULTS, name) for name in CHANGE_LOGITS)
     )
 

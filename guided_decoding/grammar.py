@@ -21,6 +21,8 @@ UNLIMITED = -1
 MAX_WHITESPACE = 16
 """Characters between two tokens of JSON: enough for a line's indentation."""
 WHITESPACE = r"[ \n\t]"
+CHARACTER_OR_CONTROL = r'[^"\\\r\n]'
+CHARACTER = r"[^\0-\x1f\"\\]"
 ANY_JSON = '{"anyOf": [{"type": "object"}, {"type": "array"}]}'
 SECONDS_AHEAD = 0.25
 SECONDS_PER_TOKEN = 0.002
@@ -82,10 +84,11 @@ class Grammars:
         except (RuntimeError, ValueError) as error:
             raise GuideError(_reason(error)) from error
 
-    def with_little_whitespace(self, guide: Guide) -> Guide:
-        """Return a guide for JSON as a grammar in which whitespace does not go on for ever.
+    def as_json_grammar(self, guide: Guide) -> Guide:
+        """Return a guide for JSON as a grammar, any other as it is.
 
-        The grammar is the one that xgrammar makes of it, but for `MAX_WHITESPACE`.
+        The grammar is the one that xgrammar makes of it, less whitespace that does not end, and
+        less control characters in strings of a limited length, which are no JSON.
 
         Raises:
             GuideError: it has no grammar; the text is xgrammar's.
@@ -97,8 +100,8 @@ class Grammars:
             text = make(guide.text or ANY_JSON, True, None, None, True, MAX_WHITESPACE)
         except (RuntimeError, ValueError) as error:
             raise GuideError(_reason(error)) from error
-        limited = text.replace(WHITESPACE + "*", f"{WHITESPACE}{{0,{MAX_WHITESPACE}}}")
-        return Guide("ebnf_grammar", limited)
+        text = text.replace(WHITESPACE + "*", f"{WHITESPACE}{{0,{MAX_WHITESPACE}}}")
+        return Guide("ebnf_grammar", text.replace(CHARACTER_OR_CONTROL, CHARACTER))
 
     def follow(self, grammar: Any, end_ids: list[int]) -> "Follower":
         """Return the state of a reply that has yet to begin."""

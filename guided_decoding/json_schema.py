@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from guided_decoding.guide import GuideError
+from guided_decoding.pattern import narrowed
 
 Path = tuple[str, ...]
 
@@ -38,6 +39,14 @@ BY_TYPE = {
 }
 ALONE = ("$ref", "anyOf", "allOf", "enum", "const")
 """Beside one of them all else is passed over, but for the type of values."""
+FORMATS_OF_ESCAPED_TEXT = ("json-pointer", "relative-json-pointer")
+FORMATS = (
+    *("date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time"),
+    *("uri", "uri-reference", "uri-template", "uuid", *FORMATS_OF_ESCAPED_TEXT),
+)
+"""Those that xgrammar knows; any other does not limit a reply."""
+EMAIL = r"[\w+-]+(\.[\w+-]+)*@[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*(\.[a-zA-Z0-9]+(-[a-zA-Z0-9]+)*)+"
+"""Without quotes; xgrammar's own lets text come that is no JSON."""
 COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
 HINTS = {
     "oneOf": "use anyOf",
@@ -94,7 +103,9 @@ def _checked(schema: Any, path: Path, root: Any) -> Any:
     if "array" in types:
         checked |= _array(schema, path, root)
     if "string" in types:
-        _check_string(schema, path)
+        checked |= _string(schema, path)
+        if "pattern" in checked:
+            checked.pop("format", None)
     if "integer" in types:
         checked = _integer(checked, path)
     return checked
@@ -199,14 +210,25 @@ def _array(schema: dict[str, Any], path: Path, root: Any) -> dict[str, Any]:
     return result
 
 
-def _check_string(schema: dict[str, Any], path: Path) -> None:
+def _string(schema: dict[str, Any], path: Path) -> dict[str, Any]:
     _check_order(schema, "minLength", "maxLength", path)
-    if "pattern" in schema:
-        if not isinstance(schema["pattern"], str):
-            raise _wrong((*path, "pattern"), "must be a regular expression")
-        for name in ("minLength", "maxLength", "format"):
-            if name in schema:
-                raise _wrong((*path, name), "has no effect beside pattern; put it into the pattern")
+    name = next((each for each in ("pattern", "format") if each in schema), None)
+    if name is None or (name == "format" and schema["format"] not in FORMATS):
+        return {}
+    for other in ("minLength", "maxLength", "format"):
+        if other in schema and other != name:
+            raise _wrong((*path, other), f"has no effect beside {name}; use a pattern for both")
+    if schema.get("format") in FORMATS_OF_ESCAPED_TEXT:
+        raise _wrong((*path, "format"), "lets characters come that JSON escapes; leave it out")
+    if name == "format" and schema["format"] != "email":
+        return {}
+    pattern = schema["pattern"] if name == "pattern" else EMAIL
+    if not isinstance(pattern, str):
+        raise _wrong((*path, "pattern"), "must be a regular expression")
+    try:
+        return {"pattern": narrowed(pattern)}
+    except GuideError as error:
+        raise _wrong((*path, "pattern"), str(error)) from error
 
 
 def _integer(schema: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from guided_decoding.guide import Guide, GuideError
 
 MODULE = "guided_decoding.trial_worker"
 MAX_SECONDS = 10.0
+MAX_BYTES = 1 << 30
 START_SECONDS = 120.0
 MAX_WAITING = 16
 MAX_REMEMBERED = 1024
@@ -32,15 +33,18 @@ class TooManyTrialsError(RuntimeError):
 class Trials:
     """Compiles guides for one tokenizer, one after the other, and remembers the outcomes."""
 
-    def __init__(self, tokenizer_dir: Path, max_seconds: float = MAX_SECONDS) -> None:
+    def __init__(
+        self, tokenizer_dir: Path, max_seconds: float = MAX_SECONDS, max_bytes: int = MAX_BYTES
+    ) -> None:
         """Start nothing yet: the process starts with the first guide.
 
         Args:
             tokenizer_dir: of a Hugging Face checkpoint.
             max_seconds: after which a guide is given up.
+            max_bytes: that it may take beside the vocabulary.
         """
         self._tokenizer_dir = tokenizer_dir
-        self._max_seconds = max_seconds
+        self._max_seconds, self._max_bytes = max_seconds, max_bytes
         self._thread = ThreadPoolExecutor(1, "guides-on-trial")
         self._worker: _Worker | None = None
         self._is_closed = False
@@ -84,7 +88,7 @@ class Trials:
 
     def _try(self, guide: Guide) -> Guide | str:
         if self._worker is None:
-            self._worker = _Worker(self._tokenizer_dir)
+            self._worker = _Worker(self._tokenizer_dir, self._max_bytes)
             if self._is_closed:
                 self._worker.close()
         try:
@@ -118,7 +122,7 @@ class _WorkerEndedError(Exception):
 class _Worker:
     """The child process."""
 
-    def __init__(self, tokenizer_dir: Path) -> None:
+    def __init__(self, tokenizer_dir: Path, max_bytes: int) -> None:
         """Start it, and wait until it has read the vocabulary.
 
         Raises:
@@ -126,18 +130,13 @@ class _Worker:
         """
         self._connection, other_end = Pipe()
         with other_end:
-            descriptor = other_end.fileno()
             self._process = subprocess.Popen(  # noqa: S603 - our own arguments
                 [
-                    interpreter(),
-                    "-m",
-                    MODULE,
-                    str(descriptor),
-                    str(tokenizer_dir),
-                    str(os.getpid()),
+                    *(interpreter(), "-m", MODULE, str(other_end.fileno())),
+                    *(str(tokenizer_dir), str(max_bytes), str(os.getpid())),
                 ],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[descriptor],
+                pass_fds=[other_end.fileno()],
                 env=environment() | {"OPENBLAS_NUM_THREADS": "1"},
             )
         try:
@@ -172,4 +171,6 @@ class _Worker:
         except (EOFError, OSError) as error:
             status = self._process.wait()
             how = signal.Signals(-status).name if status < 0 else f"status {status}"
-            raise _WorkerEndedError(f"takes too much memory to compile ({how})") from error
+            raise _WorkerEndedError(
+                f"takes too much memory to compile, or breaks the compiler ({how})"
+            ) from error

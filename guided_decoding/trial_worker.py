@@ -1,4 +1,4 @@
-"""The process that compiles guides on trial: `trial_worker FILE_DESCRIPTOR TOKENIZER_DIR PARENT`.
+"""The process that compiles guides on trial: `trial_worker DESCRIPTOR TOKENIZER_DIR BYTES PARENT`.
 
 It answers each guide with what an engine is to be given, or with the reason why nothing is. Whoever
 started it kills it where that takes too long; memory beyond the limit ends it or is the reason.
@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,16 +19,16 @@ from guided_decoding.grammar import Grammars
 from guided_decoding.guide import Guide, GuideError
 from guided_decoding.vocabulary import Vocabulary
 
-MAX_BYTES = 1 << 30
-"""What one guide may take beside the vocabulary."""
 NICENESS = 10
 MAX_TOKENS = 256
+STACK_BYTES = 1 << 20
+"""An eighth of what an engine's thread has: the compiler calls itself for each bracket."""
 PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Compile the guides that come over the connection until it ends."""
-    descriptor, tokenizer_dir, parent = sys.argv[1:]
+    descriptor, tokenizer_dir, max_bytes, parent = sys.argv[1:]
     _die_with(int(parent))
     os.nice(NICENESS)
     with Connection(int(descriptor)) as connection:
@@ -37,23 +38,30 @@ def main() -> None:
             connection.send(str(error))
             return
         connection.send("")
-        _limit_memory()
-        while True:
-            try:
-                guide: Guide = connection.recv()
-            except EOFError:
-                return
-            connection.send(_outcome(grammars, guide))
+        _limit_memory(int(max_bytes))
+        threading.stack_size(STACK_BYTES)
+        thread = threading.Thread(target=_answer_all, args=(connection, grammars))
+        thread.start()
+        thread.join()
+
+
+def _answer_all(connection: Connection, grammars: Grammars) -> None:
+    while True:
+        try:
+            guide: Guide = connection.recv()
+        except EOFError:
+            return
+        connection.send(_outcome(grammars, guide))
 
 
 def _outcome(grammars: Grammars, guide: Guide) -> Guide | str:
     try:
-        limited = grammars.with_little_whitespace(guide)
+        limited = grammars.as_json_grammar(guide)
         follow(grammars, limited)
     except GuideError as error:
         return str(error)
     except MemoryError:
-        return f"takes more than {MAX_BYTES >> 20} MiB to compile; make it smaller"
+        return "takes too much memory to compile; make it smaller or simpler"
     return limited
 
 
@@ -75,9 +83,9 @@ def follow(grammars: Grammars, guide: Guide) -> None:
         follower.accept(int(draw.choice(tokens)))
 
 
-def _limit_memory() -> None:
+def _limit_memory(max_bytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-    limit = pages * resource.getpagesize() + MAX_BYTES
+    limit = pages * resource.getpagesize() + max_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from aeolus_contract.failures import InvalidRequestError
 from guided_decoding.guide import Guide, GuideError
 from guided_decoding.json_schema import checked_schema
+from guided_decoding.pattern import check_classes
 from preprocessing.sampling import Values
 
 MAX_GUIDE_BYTES = 1 << 16
@@ -21,10 +22,11 @@ def checked_guide(guide: Guide) -> Guide:
         raise InvalidRequestError(
             f"guided_decoding_guide has {size} bytes; send {MAX_GUIDE_BYTES} or fewer"
         )
-    if guide.kind != "json_schema":
-        return guide
     try:
-        return Guide("json_schema", checked_schema(guide.text))
+        if guide.kind == "json_schema":
+            return Guide("json_schema", checked_schema(guide.text))
+        check_classes(guide.text, quotes='"' if guide.kind == "ebnf_grammar" else "")
+        return guide
     except GuideError as error:
         raise InvalidRequestError(f"guided_decoding_guide: {error}") from error
 

@@ -29,6 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runtime", choices=["reference", "executor"], default="reference")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what the executor does not serve where it is rehearsed."""
+    if config.getoption("runtime") == "reference":
+        return
+    for item in items:
+        if marker := item.get_closest_marker("not_on_executor"):
+            item.add_marker(pytest.mark.skip(reason=marker.args[0]))
+
+
 @pytest.fixture(scope="session")
 def triton(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory

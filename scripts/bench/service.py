@@ -1,11 +1,15 @@
 """A tritonserver, or the whole service, on free ports for as long as a context lasts."""
 
+import json
 import os
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from launcher.ports import TritonPorts, free_ports
@@ -100,3 +104,46 @@ def running_service(log_path: Path, *options: str, **settings: str) -> Iterator[
             yield Service(ready.split()[1], ports, process.pid, log_path)
         finally:
             process.terminate()
+
+
+@contextmanager
+def running_shim(
+    triton_address: str, model: str, requests: int, log_path: Path
+) -> Iterator[tuple[int, str]]:
+    """Run a shim that serves so many requests of a model at once; yields its process and URL.
+
+    Raises:
+        RuntimeError: it did not start.
+    """
+    port = free_ports().http
+    settings = {
+        "PORT": str(port),
+        "TRITON_ADDRESSES": triton_address,
+        "MODELS": json.dumps({model: "ensemble"}),
+        "MAX_RUNNING": str(requests),
+    }
+    environment = os.environ | {f"AEOLUS_{name}": value for name, value in settings.items()}
+    url = f"http://127.0.0.1:{port}"
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(
+            [sys.executable, "-m", "shim"], stdout=log, stderr=log, env=environment
+        ) as process,
+    ):
+        try:
+            while not _is_ready(url):
+                if process.poll() is not None:
+                    raise RuntimeError(f"the shim did not start: {log_path.read_text()}")
+                time.sleep(0.1)
+            yield process.pid, url
+        finally:
+            process.terminate()
+
+
+def _is_ready(url: str) -> bool:
+    """Say whether a shim answers and has found its Triton."""
+    try:
+        with urllib.request.urlopen(f"{url}/health/ready", timeout=10) as reply:  # noqa: S310
+            return bool(reply.status == HTTPStatus.OK)
+    except OSError:
+        return False

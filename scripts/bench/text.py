@@ -5,8 +5,9 @@ the same ensemble with one like NVIDIA's, which decodes each response by itself.
 sends a response a token, as the C++ backend does, as fast as they go. In the rows "-joined" it
 makes tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with
 the reference engine; in the row "executor" the executor's own engine drives a stand-in for
-TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not. Client and
-servers share the machine: compare the rows of one run, not runs.
+TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not; in
+"executor-shim" the same goes through the shim's route /predict. Client and servers share the
+machine: compare the rows of one run, not runs.
 """
 
 import argparse
@@ -22,7 +23,8 @@ import numpy as np
 from tritonclient.grpc import service_pb2
 
 from launcher.processes import family
-from scripts.bench.service import running_triton
+from scripts.bench.service import running_shim, running_triton
+from scripts.bench.traffic.predict import open_session, predict_stream
 from scripts.bench.traffic.triton_call import Array, infer_inputs
 from support.null_repository import null_repository, stateless_repository
 from support.rehearsal import paced_repository
@@ -95,6 +97,18 @@ def check(responses: list[bytes]) -> None:
             raise SystemExit(error)
 
 
+async def predict(url: str, bodies: list[dict[str, object]]) -> tuple[float, int]:
+    """Stream all at once from the shim; return the seconds and the number of chunks."""
+    async with open_session() as session:
+
+        async def stream(body: dict[str, object]) -> int:
+            return len([chunk async for chunk in predict_stream(session, url, body)()])
+
+        started = time.perf_counter()
+        chunks = await asyncio.gather(*map(stream, bodies))
+        return time.perf_counter() - started, sum(chunks)
+
+
 class Usage(NamedTuple):
     """What a process has used."""
 
@@ -103,13 +117,27 @@ class Usage(NamedTuple):
     """Resident now."""
 
 
-def usage() -> dict[str, Usage]:
-    """Return that of this process and of the server's, which descend from it."""
-    this = os.getpid()
+def usage(shim: int | None = None) -> dict[str, Usage]:
+    """Return that of this process and of the servers', which descend from it, `shim` among them."""
+    names = {os.getpid(): "client", shim: "shim"}
     return {
-        "client" if each.pid == this else each.name: Usage(each.cpu_seconds(), each.rss() / 1e6)
-        for each in family(this)
+        names.get(each.pid, each.name): Usage(each.cpu_seconds(), each.rss() / 1e6)
+        for each in family(os.getpid())
     }
+
+
+def row_of(
+    tokens: int, seconds: float, responses: int, before: dict[str, Usage], after: dict[str, Usage]
+) -> str:
+    """Return a row of the table."""
+    costs = {
+        name: 1e6 * (after[name].cpu_seconds - before[name].cpu_seconds) / tokens for name in before
+    }
+    row = f"{tokens / seconds:>10.0f}{responses / tokens:>11.2f}{sum(costs.values()):>6.0f}"
+    return row + "".join(
+        f"{costs[name]:>9.0f}{after[name].megabytes:>6.0f} MB" if name in costs else " " * 18
+        for name in PROCESSES
+    )
 
 
 def measure(address: str, requests: list[bytes], tokens: int) -> str:
@@ -119,18 +147,21 @@ def measure(address: str, requests: list[bytes], tokens: int) -> str:
     after = usage()
     for each in responses:
         check(each)
-    total = tokens * len(requests)
-    costs = {
-        name: 1e6 * (after[name].cpu_seconds - before[name].cpu_seconds) / total for name in before
-    }
-    row = f"{total / seconds:>10.0f}{sum(map(len, responses)) / total:>11.2f}"
-    row += f"{sum(costs.values()):>6.0f}"
-    return row + "".join(
-        f"{costs[name]:>9.0f}{after[name].megabytes:>6.0f} MB" for name in PROCESSES
-    )
+    return row_of(tokens * len(requests), seconds, sum(map(len, responses)), before, after)
 
 
-PROCESSES = ("tritonserver", "preprocessing", "tensorrt_llm", "postprocessing", "client")
+def measure_shim(shim: int, url: str, streams: int, tokens: int) -> str:
+    """Run so many streams through the shim; return a row of the table."""
+    bodies = [
+        {"prompt": PROMPT, "stream": True, "max_new_tokens": tokens, "seed": seed}
+        for seed in range(streams)
+    ]
+    before = usage(shim)
+    seconds, chunks = asyncio.run(predict(url, bodies))
+    return row_of(tokens * streams, seconds, chunks, before, usage(shim))
+
+
+PROCESSES = ("tritonserver", "preprocessing", "tensorrt_llm", "postprocessing", "shim", "client")
 HEADER = f"{'':<18}{'streams':>8}{'tokens/s':>10}{'responses':>11}{'CPU':>6}" + "".join(
     f"{name:>18}" for name in PROCESSES
 )
@@ -144,12 +175,36 @@ ROWS = {
     "stateless-joined": (stateless_repository, PACE, ensemble_request),
     "executor": (paced_repository, PACE, ensemble_request),
 }
+SHIM_ROW = "executor-shim"
+MODEL = "mistral-7b"
+
+
+def tokens_of_each(tokens: int, streams: int) -> int:
+    """Divide them among the streams; no reply has more than the model's context."""
+    return min(tokens // streams, 3000)
+
+
+def bench_shim(directory: Path, streams: list[int], tokens: int) -> None:
+    """Put a shim before the executor; print its rows."""
+    repository = paced_repository(directory / SHIM_ROW, PACE)
+    with (
+        running_triton(repository.path, directory / f"{SHIM_ROW}-run") as server,
+        running_shim(server.grpc_address, MODEL, max(streams), directory / "shim.log") as (
+            pid,
+            url,
+        ),
+    ):
+        measure_shim(pid, url, 4, 100)  # warm up
+        for each in streams:
+            measured = measure_shim(pid, url, each, tokens_of_each(tokens, each))
+            print(f"{SHIM_ROW:<18}{each:>8}{measured}", flush=True)
 
 
 def main() -> None:
     """Serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    rows = [*ROWS, SHIM_ROW]
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--tokens", type=int, default=24_000, help="of all streams together")
     arguments = parser.parse_args()
@@ -159,13 +214,16 @@ def main() -> None:
     print(HEADER)
     with tempfile.TemporaryDirectory() as name:
         for row in arguments.rows:
+            if row == SHIM_ROW:
+                bench_shim(Path(name), arguments.streams, arguments.tokens)
+                continue
             write, pace, make = ROWS[row]
             repository = write(Path(name) / row, pace)
             # A server of its own: no row is slowed by another's processes.
             with running_triton(repository.path, Path(name) / f"{row}-run") as server:
                 measure(server.grpc_address, [make(100, 0) for _ in range(4)], 100)  # warm up
                 for streams in arguments.streams:
-                    tokens = min(arguments.tokens // streams, 3000)
+                    tokens = tokens_of_each(arguments.tokens, streams)
                     requests = [make(tokens, seed) for seed in range(streams)]
                     measured = measure(server.grpc_address, requests, tokens)
                     print(f"{row:<18}{streams:>8}{measured}", flush=True)

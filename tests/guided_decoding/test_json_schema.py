@@ -1,4 +1,5 @@
 import json
+import re
 from typing import Any
 
 import pytest
@@ -25,6 +26,12 @@ def checked(schema: Any) -> Any:
         ({"$ref": "http://a/b"}, "must be a place in this schema"),
         ({"anyOf": [{}], "type": "null"}, "type has no effect beside anyOf"),
         ({"type": "string", "pattern": "a", "maxLength": 2}, "maxLength has no effect beside"),
+        ({"type": "string", "format": "email", "maxLength": 9}, "maxLength has no effect beside"),
+        ({"type": "string", "format": "json-pointer"}, "format lets characters come that JSON"),
+        ({"properties": {"a": {"pattern": "("}}}, r"properties\.a\.pattern is no regular expr"),
+        ({"pattern": '"+'}, "pattern needs characters that no reply can be held to"),
+        ({"pattern": "[一-龥]"}, "pattern needs characters that no reply can be held to"),
+        ({"pattern": r"\bword"}, "pattern has at, which a reply cannot be held to"),
         ({"type": "number", "minimum": 0}, "minimum does not limit a value of type number"),
         ({"type": "integer", "minimum": 3, "maximum": 2}, "allows no integer"),
         ({"type": "integer", "minimum": 5}, "at most 200 values in a row"),
@@ -54,6 +61,29 @@ def test_a_schema_that_is_no_json_or_has_no_end_of_levels_is_refused() -> None:
 def test_named_properties_are_all_there_are() -> None:
     schema = {"type": "object", "properties": {"a": {}}, "additionalProperties": True}
     assert checked(schema)["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("pattern", "narrowed"),
+    [
+        ("^[a-c]{2,4}$", "([a-c]){2,4}"),
+        (".*", r'([^\x00-\x1f"\\]){0,}'),
+        (r"[ -~]\d?", r"[ -!#-\[\]-~]([0-9]){0,1}"),
+        ("(ab|cd)+", "(((ab|cd))){1,}"),
+        ("é", "é"),
+        ("[ä-æ]x?", "(ä|å|æ)(x){0,1}"),
+        ("[a一-龥]", "a"),
+    ],
+)
+def test_a_pattern_is_narrowed_to_what_json_writes_as_it_is(pattern: str, narrowed: str) -> None:
+    assert checked({"type": "string", "pattern": pattern})["pattern"] == narrowed
+
+
+def test_an_email_has_a_pattern_without_quotes() -> None:
+    schema = checked({"type": "string", "format": "email"})
+    assert "format" not in schema
+    assert re.fullmatch(schema["pattern"], "a.b+c@example.org")
+    assert not re.fullmatch(schema["pattern"], r'"\q"@example.org')
 
 
 def test_ranges_of_integers_become_what_xgrammar_keeps_to() -> None:

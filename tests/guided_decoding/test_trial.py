@@ -41,6 +41,7 @@ def test_json_becomes_a_grammar_without_endless_whitespace(trials: Trials) -> No
         (Guide("regex", "(?=a)b"), "position 3: Lookahead is not supported"),
         (Guide("ebnf_grammar", "root ::= other"), 'line 1, column 10: Rule "other"'),
         (Guide("ebnf_grammar", 'start ::= "a"'), "root rule with name"),
+        (Guide("regex", "(" * 9000 + "a" + ")" * 9000), "breaks the compiler"),
         (Guide("regex", TALL), "ms a token to follow; make it simpler"),
     ],
 )
@@ -56,6 +57,16 @@ def test_a_guide_that_takes_too_long_ends_its_process_and_the_next_one_is_served
     trials = Trials(CHECKPOINT, max_seconds=0.5)
     try:
         with pytest.raises(GuideError, match=r"more than 0\.5 s to compile"):
+            trials.check([Guide("json_schema", LARGE)]).result()
+        trials.check([Guide("regex", "a")]).result()
+    finally:
+        trials.close()
+
+
+def test_a_guide_that_takes_too_much_memory_is_refused_and_the_next_one_is_served() -> None:
+    trials = Trials(CHECKPOINT, max_bytes=8 << 20)
+    try:
+        with pytest.raises(GuideError, match="too much memory to compile"):
             trials.check([Guide("json_schema", LARGE)]).result()
         trials.check([Guide("regex", "a")]).result()
     finally:

@@ -3,13 +3,15 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
+from tritonclient.grpc import service_pb2
 
 from aeolus_client import (
     GenerationFailedError,
@@ -23,12 +25,13 @@ from demo.export import CHECKPOINT
 from launcher.server import TritonServer
 from scripts.bench.service import running_triton
 from support.asking import QUESTION
-from support.metrics import metric
-from support.triton_calls import Array, Call, infer, stream
+from support.metrics import active_requests, metric
+from support.triton_calls import Array, Call, infer, infer_inputs, stream
 
 pytestmark = pytest.mark.server
 
 SECONDS = 60.0
+LONG_REPLY = 600
 REPLY = 64
 """More tokens than the answer to the question has."""
 
@@ -193,3 +196,50 @@ def test_the_last_response_of_the_cpp_backend(server: TritonServer) -> None:
         assert response.as_numpy("FINISH_REASON") is None
         texts.append(response.as_numpy("OUTPUT")[0].decode())
     assert texts == ["", "\N{REPLACEMENT CHARACTER}" * 2]
+
+
+class TestACallThatIsCancelled:
+    """What Triton does of it (docs/decisions/0002); last, for the server never finishes it."""
+
+    @pytest.fixture(autouse=True)
+    def nothing_stays(self) -> None:
+        """It does stay, bounded in number and time (test_streams.py)."""
+
+    def test_its_later_responses_do_not_reach_postprocessing(self, server: TritonServer) -> None:
+        """The engine runs to its end, and says so to nobody: a client should stop its request."""
+        request = service_pb2.ModelInferRequest(model_name="ensemble", id="cancelled")
+        for tensor in infer_inputs(
+            {
+                "messages": np.array([[json.dumps(QUESTION).encode()]], np.object_),
+                "max_tokens": np.array([[LONG_REPLY]], np.int32),
+                "min_tokens": np.array([[LONG_REPLY]], np.int32),
+                "stream": np.array([[True]]),
+            }
+        ):
+            request.inputs.append(tensor._get_tensor())
+            request.raw_input_contents.append(tensor._get_content())
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            call = channel.stream_stream(
+                "/inference.GRPCInferenceService/ModelStreamInfer",
+                request_serializer=service_pb2.ModelInferRequest.SerializeToString,
+            )(iter([request]))
+            next(call)
+            wait_until(lambda: active_requests(server) == 1)
+            call.cancel()
+        answered = decoded(server)
+        wait_until(lambda: active_requests(server) == 0)
+        assert metric(server.metrics_url, "aeolus_postprocessing_streams") == 1
+        assert decoded(server) - answered <= 2  # what was under way
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def decoded(server: TritonServer) -> float:
+    """How many responses of the engine postprocessing has been given."""
+    family = "nv_inference_request_success_total"
+    return metric(server.metrics_url, family, model="postprocessing")

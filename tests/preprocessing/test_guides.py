@@ -55,6 +55,8 @@ def test_half_a_guide_is_refused(texts: dict[str, str], reason: str) -> None:
         ({"end_id": 3}, r"end_ids are \[3, 7\], but a guided reply ends by .* checkpoint: 0, 7"),
         ({"end_id": -1}, r"end_ids are \[-1\]"),
         ({"guide": Guide("regex", "a" * (MAX_GUIDE_BYTES + 1))}, "has 65537 bytes; send 65536"),
+        ({"guide": Guide("regex", "a[b\\]é]")}, "has one beyond ASCII at character 5"),
+        ({"guide": Guide("ebnf_grammar", r'root ::= "[é\"" [\u00e9]')}, "at character 17"),
         (
             {"guide": Guide("json_schema", '{"items": {"type": "int"}}')},
             r'guided_decoding_guide: items\.type is "int"; use one of',

@@ -64,6 +64,7 @@ SCALARS = st.sampled_from(
         {"const": {"wind": [1, 2]}},
         {"type": "string", "minLength": 1, "maxLength": 6},
         {"type": "string", "pattern": "^[a-c]{2,4}$"},
+        {"type": "string", "pattern": r"^[^a-z]{1,5}\S$"},
         {"type": "integer", "minimum": -20, "maximum": 117},
         {"type": "integer", "exclusiveMinimum": 3, "maximum": 9},
     ]

@@ -261,6 +261,7 @@ def test_a_completions_log_probabilities_have_offsets(client: OpenAI) -> None:
     assert offsets == logprobs.text_offset
 
 
+@pytest.mark.not_on_executor("likely tokens beside those of a reply")
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_repeated_prompt_comes_with_its_log_probabilities(client: OpenAI, stream: bool) -> None:
     prompt = "The wind blows"
@@ -316,6 +317,7 @@ def test_a_prompt_of_token_ids_is_repeated_as_text(client: OpenAI) -> None:
     assert scored.logprobs.top_logprobs is None
 
 
+@pytest.mark.not_on_executor("likely tokens beside those of a reply")
 def test_likely_tokens_come_beside_those_of_a_chat(client: OpenAI) -> None:
     given: Any = {"model": CHAT, "messages": MESSAGES, "max_tokens": 8, "temperature": 0}
     reply = client.chat.completions.create(**given, logprobs=True, top_logprobs=5)

@@ -68,6 +68,18 @@ class _Active:
 class Executor:
     """See the module."""
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Executor":
+        """Take the paced one for an engine that names a pace, or the one of orchestrator mode."""
+        from tensorrt_llm.standing_in import orchestrator, paced
+
+        engine = kwargs.get("model_path", args[0] if args else "")
+        if paced.is_paced(Path(engine)):
+            return object.__new__(paced.PacedExecutor)
+        parallel = getattr(kwargs.get("executor_config"), "parallel_config", None)
+        if parallel and parallel.communication_mode is BOUND["CommunicationMode"].ORCHESTRATOR:
+            return object.__new__(orchestrator.OrchestratedExecutor)
+        return object.__new__(cls)
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         entry = TABLE["classes"]["Executor"]
         values = bind("Executor.__init__", entry["init"][:1], args, kwargs)
@@ -82,9 +94,9 @@ class Executor:
         self._vocab_size = built["pretrained_config"]["vocab_size"]
         self._check_limits()
         self._max_active = config["max_batch_size"] or self._limits["max_batch_size"]
-        mapping = built["pretrained_config"]["mapping"]
-        orchestrated = self._is_orchestrated(mapping["world_size"])
-        self._ranks = Ranks(1 if orchestrated else mapping["world_size"])
+        self._world_size = built["pretrained_config"]["mapping"]["world_size"]
+        orchestrated = self._is_orchestrated(self._world_size)
+        self._ranks = Ranks(1 if orchestrated else self._world_size)
         self._is_leader = self._ranks.rank == 0
         lock = threading.RLock()
         self._changed, self._ready = threading.Condition(lock), threading.Condition(lock)
@@ -99,9 +111,7 @@ class Executor:
         self._iterations = 0
         self._is_ending = self._shutdown_called = False
         if self._is_leader:
-            self._model: Model = open_model(
-                engine, self._max_active, self._limits["max_beam_width"]
-            )
+            self._open_model(engine)
             self._ranks.tell(("settings", repr(values["executor_config"])))
             self._thread = threading.Thread(target=self._loop, name="executionLoop", daemon=True)
         else:
@@ -109,6 +119,12 @@ class Executor:
                 target=self._ranks.follow, args=[repr(values["executor_config"])], daemon=True
             )
         self._thread.start()
+
+    def _close_model(self) -> None:
+        self._model.close()
+
+    def _open_model(self, engine: Path) -> None:
+        self._model: Model = open_model(engine, self._max_active, self._limits["max_beam_width"])
 
     def _check_limits(self) -> None:
         for name in ("max_beam_width", "max_batch_size", "max_num_tokens"):
@@ -164,6 +180,9 @@ class Executor:
         self._check_usage("awaitResponses")
         if which:
             raise NotImplementedError("the stand-in awaits the responses of all requests only")
+        return self._await(timeout)
+
+    def _await(self, timeout: datetime.timedelta | None) -> list[Any]:
         seconds = None if timeout is None else timeout.total_seconds()
         with self._changed:
             self._ready.wait_for(lambda: self._responses or self._is_ending, seconds)
@@ -209,7 +228,7 @@ class Executor:
         if self._is_leader:
             settings = json.loads((self._engine / "rank0.engine").read_text(encoding="utf-8"))
             time.sleep(settings.get("shutdown_seconds", 0))
-            self._model.close()
+            self._close_model()
             self._ranks.tell(("end", None))
 
     def _check_usage(self, method: str) -> None:
@@ -323,7 +342,7 @@ class Executor:
             result.log_probs = [list(each.tokens) for each in event.log_probs[: len(beams)]]
             result.cum_log_probs = [each.cumulative for each in event.log_probs[: len(beams)]]
         if event.perf_metrics is not None and request.output_config.return_perf_metrics:
-            result.request_perf_metrics = _perf_metrics(event)
+            result.request_perf_metrics = perf_metrics(event)
         return result
 
     def _reason(self, active: _Active, event: TokenEvent) -> Any:
@@ -472,7 +491,8 @@ class Executor:
             self._statistics.append(stats)
 
 
-def _perf_metrics(event: TokenEvent) -> Any:
+def perf_metrics(event: TokenEvent) -> Any:
+    """Return the metrics of an event as the bindings have them."""
     found = event.perf_metrics
     assert found is not None
     metrics = BOUND["RequestPerfMetrics"]

@@ -1,16 +1,11 @@
 """What computes the tokens behind the stand-in's executor.
 
 The engine's `rank0.engine` names it, as JSON: `{"checkpoint": directory}` for the reference
-engine's model, or `{"tokens_per_second": number, "vocab_size": number}` for tokens that only the
-request's seed determines, made at that pace.
+engine's model. What it says of a pace is for `standing_in.paced`.
 """
 
 import json
-import random
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,11 +21,6 @@ from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 
 Emit = Callable[[TokenEvent], None]
-
-FIRST_ID = 3
-"""Below are special ids."""
-STEPS_A_SECOND = 500
-"""Of the paced model: what a fast GPU makes of Mistral 7B."""
 
 
 class Model(Protocol):
@@ -55,8 +45,6 @@ class Model(Protocol):
 def open_model(engine: Path, max_batch_size: int, max_beam_width: int) -> Model:
     """Open what `rank0.engine` names, with the limits of the engine's config.json."""
     found = json.loads((engine / "rank0.engine").read_text(encoding="utf-8"))
-    if "tokens_per_second" in found:
-        return PacedModel(found["tokens_per_second"], found["vocab_size"])
     limits = json.loads((engine / "config.json").read_text(encoding="utf-8"))["build_config"]
     return ReferenceModel(
         Path(found["checkpoint"]), limits["max_seq_len"], max_batch_size, max_beam_width
@@ -106,90 +94,6 @@ class ReferenceModel:
 
     def close(self) -> None:
         self._engine.shutdown()
-
-
-@dataclass(slots=True)
-class _Stream:
-    tokens: list[int]
-    emit: Emit
-    sent: int = 0
-
-
-class PacedModel:
-    """So many tokens a second for all requests together, a step for all at a time."""
-
-    def __init__(self, tokens_per_second: int, vocab_size: int) -> None:
-        self._rate, self._vocab_size = tokens_per_second, vocab_size
-        self._streams: dict[str, _Stream] = {}
-        self._changed = threading.Condition()
-        self._is_closed = False
-        self._iterations = 0
-        self._thread = threading.Thread(target=self._run, name="paced-model", daemon=True)
-        self._thread.start()
-
-    def start(self, request: EngineRequest, emit: Emit) -> None:
-        rng = random.Random(request.sampling.seed or 0)
-        tokens = [
-            rng.randrange(FIRST_ID, self._vocab_size) for _ in range(request.request_output_len)
-        ]
-        with self._changed:
-            self._streams[request.request_id] = _Stream(tokens, emit)
-            self._changed.notify()
-
-    def cancel(self, request_id: str) -> None:
-        with self._changed:
-            stream = self._streams.pop(request_id, None)
-        if stream is not None:
-            stream.emit(TokenEvent([[]], is_final=True))
-
-    def context_logits(self, prompt: list[int]) -> Any:
-        raise NotImplementedError("the paced model has no logits")
-
-    def statistics(self) -> EngineStatistics:
-        running = len(self._streams)
-        return EngineStatistics(
-            iterations=self._iterations,
-            max_requests=256,
-            scheduled=running,
-            context=0,
-            context_tokens=0,
-            waiting=0,
-            kv_cache_blocks_used=running,
-            kv_cache_blocks_max=4096,
-            kv_cache_blocks_reused=0,
-            kv_cache_tokens_per_block=32,
-        )
-
-    def close(self) -> None:
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify()
-        self._thread.join()
-
-    def _run(self) -> None:
-        due = time.monotonic()
-        while True:
-            with self._changed:
-                if not self._streams:
-                    self._changed.wait_for(lambda: self._streams or self._is_closed)
-                    due = time.monotonic()
-                if self._is_closed:
-                    return
-                streams = list(self._streams.items())
-            self._iterations += 1
-            for name, stream in streams:
-                self._step(name, stream)
-            due += max(len(streams) / self._rate, 1 / STEPS_A_SECOND)
-            time.sleep(max(0.0, due - time.monotonic()))
-
-    def _step(self, name: str, stream: _Stream) -> None:
-        begin, stream.sent = stream.sent, stream.sent + 1
-        is_final = stream.sent == len(stream.tokens)
-        if is_final:
-            with self._changed:
-                if self._streams.pop(name, None) is None:
-                    return
-        stream.emit(TokenEvent([stream.tokens[begin : stream.sent]], is_final))
 
 
 def engine_request(request: Any, name: str, sequence: int) -> EngineRequest:
