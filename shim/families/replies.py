@@ -122,8 +122,8 @@ async def _events(
         async for chunk in rest:
             yield _chunk_event(chunk)
     except ServiceError as error:
-        _, text = status_and_text(error, request_id)
-        yield f"event: error\n{data_event({'error': text})}"
+        status, text = status_and_text(error, request_id)
+        yield f"event: error\n{data_event({'error': text, 'status': status})}"
 
 
 def _chunk_event(chunk: TextChunk) -> str:

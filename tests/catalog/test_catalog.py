@@ -6,6 +6,7 @@ import pytest
 
 from catalog import CatalogError, load_catalog, load_model
 from catalog.load import CATALOG_DIRECTORY
+from support.five_models import FIVE
 
 README_DEFAULTS = {
     "stablelm-zephyr-3b": {
@@ -44,7 +45,7 @@ ROUTES = {
 
 
 def test_the_five_models_are_there() -> None:
-    assert set(load_catalog()) == set(README_DEFAULTS)
+    assert set(README_DEFAULTS) == set(ROUTES) == FIVE <= set(load_catalog())
 
 
 @pytest.mark.parametrize("name", README_DEFAULTS)
@@ -73,8 +74,8 @@ def test_zephyr_has_its_query_and_code_doc_defaults() -> None:
     assert (zephyr.language, zephyr.include_comments) == ("python", True)
 
 
-def test_only_llama_2_70b_is_split_over_two_gpus() -> None:
-    sizes = {name: model.engine.tp_size for name, model in load_catalog().items()}
+def test_of_the_five_only_llama_2_70b_is_split_over_two_gpus() -> None:
+    sizes = {name: load_catalog()[name].engine.tp_size for name in README_DEFAULTS}
     assert sizes == {**dict.fromkeys(README_DEFAULTS, 1), "llama-2-70b": 2}
 
 

@@ -9,8 +9,10 @@ import pytest
 from aeolus_client import (
     Client,
     ConnectionFailedError,
+    DeadlineExceededError,
     GenerationFailedError,
     InvalidRequestError,
+    ServerBusyError,
     ServerUnavailableError,
     ServiceError,
 )
@@ -59,6 +61,28 @@ def test_another_event_is_said_to_be_one(content: bytes) -> None:
             list(client.stream(QUESTION))
         with pytest.raises(ServiceError):
             list(client.stream_predict({"prompt": QUESTION}))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        ({"error": "x", "status": 503}, ServerUnavailableError),
+        ({"error": "x", "status": 504}, DeadlineExceededError),
+        ({"error": {"message": "x", "code": "service_unavailable"}}, ServerUnavailableError),
+        ({"error": {"message": "x", "code": "timeout"}}, DeadlineExceededError),
+        ({"error": {"message": "x", "type": "requests"}}, ServerBusyError),
+        ({"error": "x", "status": "503"}, GenerationFailedError),
+    ],
+)
+def test_an_error_in_a_stream_says_what_can_be_done(
+    error: dict[str, Any], kind: type[ServiceError]
+) -> None:
+    with (
+        BrokenServer(reply(event(error))) as server,
+        Client(server.url, model="m") as client,
+        pytest.raises(kind, match="x"),
+    ):
+        list(client.stream(QUESTION))
 
 
 def test_a_redirect_is_not_followed() -> None:

@@ -32,6 +32,7 @@ FLAGS = [
 ]
 SCREENSHOTS = Path(__file__).parents[2] / ".run" / "screenshots"
 """What the tests have seen, for people to look at."""
+KEY = "a-key-of-the-chat-page-tests"
 WAIT_MILLISECONDS = 30_000
 
 needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")

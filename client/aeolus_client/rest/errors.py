@@ -26,8 +26,10 @@ BY_STATUS: dict[int, type[ServiceError]] = {
     503: ServerUnavailableError,
     504: DeadlineExceededError,
 }
-# OpenAI's `type` of an error inside a stream, where no status can be sent any more.
-BY_TYPE: dict[str, type[ServiceError]] = {
+# OpenAI's `code` or else `type` of an error inside a stream, where it is too late for a status.
+BY_WORD: dict[str, type[ServiceError]] = {
+    "service_unavailable": ServerUnavailableError,
+    "timeout": DeadlineExceededError,
     "invalid_request_error": InvalidRequestError,
     "requests": ServerBusyError,
 }
@@ -45,10 +47,13 @@ def error_from_response(response: httpx.Response, body: str) -> ServiceError:
 
 
 def error_from_event(data: str) -> ServiceError:
-    """Return the error that ends a stream of events."""
-    content = json.loads(data).get("error")
-    kind = content.get("type", "") if isinstance(content, dict) else ""
-    return BY_TYPE.get(kind, GenerationFailedError)(_text(data))
+    """Return the error that ends a stream of events; predict's have the status in them."""
+    content = json.loads(data)
+    error = content.get("error")
+    words = [error.get("code"), error.get("type")] if isinstance(error, dict) else []
+    kinds = [BY_WORD[each] for each in words if each in BY_WORD]
+    kinds.append(BY_STATUS.get(content.get("status"), GenerationFailedError))
+    return kinds[0](_text(data))
 
 
 def _text(body: str) -> str:

@@ -51,6 +51,10 @@ def openai_error(
             kind, code = "invalid_request_error", "invalid_api_key"
         case HTTPStatus.TOO_MANY_REQUESTS:
             kind, code = "requests", "rate_limit_exceeded"
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            kind, code = "server_error", "service_unavailable"
+        case HTTPStatus.GATEWAY_TIMEOUT:
+            kind, code = "server_error", "timeout"
         case _:
             kind = "invalid_request_error" if status < 500 else "server_error"
     return {"error": {"message": text, "type": kind, "param": param, "code": code}}

@@ -97,7 +97,9 @@ class ParameterField:
             field = ui.input(value=text, on_change=lambda: self._take_json(field.value))
             field.props(f'outlined dense debounce=200 placeholder="{_example(row)}"')
             field.classes("wide")
-        field.props(f'id="parameter-{row.name}" for="parameter-{row.name}" aria-label="{row.name}"')
+        # What its label is for: a switch itself, of the others the <input> inside.
+        target = "id" if row.type == "boolean" else "for"
+        field.props(f'{target}="parameter-{row.name}" aria-label="{row.name}"')
 
     def _build_number(self, value: Any) -> ui.number:
         row = self._row
@@ -160,6 +162,8 @@ class ParameterField:
 
 def _example(row: Row) -> str:
     return {
+        "guided_decoding": "{'type': 'json'}",
+        "response_format": "{'type': 'json_object'}",
         "strings": "one text, or a JSON list",
         "token_ids": "[5, 7]",
         "token_lists": "[[5], [7, 8]]",

@@ -110,7 +110,8 @@ def test_a_deadline_in_mid_stream_ends_in_an_error_event(
         reply = cut_in_mid_stream(shim_url, "text/event-stream")
     assert reply is not None
     assert reply.text.rstrip().endswith(
-        'event: error\ndata: {"error": "The request exceeded its deadline and was stopped."}'
+        'event: error\ndata: {"error": "The request exceeded its deadline and was stopped.",'
+        ' "status": 504}'
     )
 
 

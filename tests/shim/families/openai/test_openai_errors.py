@@ -54,7 +54,8 @@ def test_without_triton_the_routes_are_unavailable(
     reply = shim.post(route, json=BODIES[route] | {"stream": stream})
     assert reply.status_code == 503
     assert reply.headers["retry-after"]
-    assert reply.json()["error"]["type"] == "server_error"
+    error = reply.json()["error"]
+    assert (error["type"], error["code"]) == ("server_error", "service_unavailable")
 
 
 def test_an_unknown_path_has_openais_error(shim: TestClient) -> None:

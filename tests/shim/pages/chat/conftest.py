@@ -10,10 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from launcher.server import TritonServer
-from support.browser import Browser, ChatPage, chromium
+from support.browser import KEY, Browser, ChatPage, chromium
 from support.serving import DEFAULT_MODEL, wait_until_ready
-
-KEY = "a-key-of-the-chat-page-tests"
 
 
 @pytest.fixture(scope="session")

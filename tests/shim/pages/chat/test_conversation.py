@@ -98,3 +98,37 @@ def test_the_oldest_messages_are_not_sent_when_the_conversation_is_too_long(
     note = chat.page.get_by_text("The first 2 messages no longer fit")
     expect(note).to_be_visible()
     assert "tokens" in chat.facts
+
+
+def test_the_page_is_used_by_keys(chat: ChatPage) -> None:
+    page, keys = chat.page, chat.page.keyboard
+    chat.set_parameter("max_new_tokens", "3000")
+    chat.set_more_parameter("min_new_tokens", "3000")
+    page.locator(".hello-title").click()
+    keys.press("/")
+    expect(chat.field).to_be_focused()
+    keys.type("What is")
+    keys.press("Shift+Enter")
+    keys.type("a zephyr?")
+    keys.press("Control+Enter")
+    expect(chat.replies.last).to_contain_text("zephyr")
+    assert page.locator(".message.user").inner_text().startswith("What is\na zephyr?")
+    keys.press("Escape")
+    chat.wait_for_reply(1)
+    assert "stopped" in chat.facts
+    keys.press("ArrowUp")
+    edited = page.get_by_role("dialog").get_by_label("Edited message")
+    expect(edited).to_have_value("What is\na zephyr?")
+    keys.press("Escape")
+    page.get_by_role("dialog").wait_for(state="hidden")
+
+
+def test_code_is_copied_as_it_was_written(chat: ChatPage) -> None:
+    chat.choose_model("Zephyr 7B beta")
+    chat.choose("Route", "Zephyr: raw")  # which repeats the prompt
+    chat.ask("Look:\n\n```python\ndef f():\n    return '<b>'\n```\n")
+    chat.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    chat.page.locator(".copy-code").first.click()
+    chat.page.wait_for_function("navigator.clipboard.readText()")
+    copied = chat.page.evaluate("navigator.clipboard.readText()")
+    assert copied.strip() == "def f():\n    return '<b>'"

@@ -15,9 +15,11 @@ from shim.settings import Settings
 EXAMPLES: dict[str, Any] = {
     "boolean": True,
     "early_stopping": "never",
+    "guided_decoding": {"type": "regex", "guide": "[a-z]+"},
     "integer": 3,
     "logit_bias": {"5": -2.5},
     "number": 0.5,
+    "response_format": {"type": "json_object"},
     "sequence_bias": [[[5], -2.5]],
     "strings": ["end"],
     "token_ids": [5, 7],

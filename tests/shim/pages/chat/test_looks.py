@@ -38,3 +38,8 @@ def test_the_page_is_usable_on_a_phone_and_in_the_dark(
     chat.screenshot("phone")
     chat.page.get_by_role("button", name="Settings").click()
     expect(chat.page.get_by_label("temperature", exact=True)).to_be_visible()
+    chat.page.set_viewport_size({"width": 320, "height": 568})
+    chat.page.mouse.click(310, 300)  # beside the panel, which closes it
+    expect(chat.page.get_by_label("temperature", exact=True)).to_be_hidden()
+    assert chat.page.evaluate("document.documentElement.scrollWidth") <= 320
+    chat.ask("And the mistral?")

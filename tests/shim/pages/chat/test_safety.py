@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from support.browser import Browser, ChatPage, needs_chromium
+from support.browser import KEY, Browser, ChatPage, needs_chromium
 
 pytestmark = [pytest.mark.server, needs_chromium]
 
@@ -96,3 +96,18 @@ def test_errors_are_shown_as_a_person_would_want_them(
     problem.get_by_role("button", name="Enter a key").click()
     expect(stranger.page.get_by_role("dialog")).to_be_visible()
     stranger.page.close()
+
+
+def test_the_key_is_kept_by_the_session_and_not_by_the_browser(
+    chat: ChatPage, service_url: str, browser: Browser
+) -> None:
+    kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    assert KEY not in chat.page.evaluate(kept)
+    assert chat.page.context.cookies() == []
+    assert KEY not in chat.page.content()
+    chat.page.reload()
+    expect(chat.field).to_be_visible()
+    assert chat.ask("What is a zephyr?")
+    other = browser.open(f"{service_url}/chat/")
+    expect(other.get_by_role("dialog").get_by_label("API key")).to_be_visible()
+    other.close()
