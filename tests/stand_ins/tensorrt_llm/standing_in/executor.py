@@ -171,7 +171,11 @@ class Executor:
                     "executorImpl.cpp:1234)\n1  0x7f stack trace"
                 )
             numbers = [next(self._numbers) for _ in requests]
-            self._queue.extend(zip(numbers, requests, strict=True))
+            waiting = [each for each in self._queue if each is not None]
+            waiting += zip(numbers, requests, strict=True)
+            # The higher priority first, equal ones as they came.
+            waiting.sort(key=lambda each: -each[1].given()["priority"])
+            self._queue = deque(waiting)
             self._changed.notify()
             return numbers
 
