@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from guided_decoding.guide import Guide, GuideError
+from guided_decoding.literals import with_one_choice_at_a_time
 from guided_decoding.vocabulary import Vocabulary
 
 BITS = 32  # of a word of xgrammar's masks
@@ -87,8 +88,9 @@ class Grammars:
     def as_json_grammar(self, guide: Guide) -> Guide:
         """Return a guide for JSON as a grammar, any other as it is.
 
-        The grammar is the one that xgrammar makes of it, less whitespace that does not end, and
-        less control characters in strings of a limited length, which are no JSON.
+        The grammar is the one that xgrammar makes of it, less whitespace that does not end, less
+        control characters in strings of a limited length, which are no JSON, and with values to
+        choose from in a form that it keeps to.
 
         Raises:
             GuideError: it has no grammar; the text is xgrammar's.
@@ -101,7 +103,8 @@ class Grammars:
         except (RuntimeError, ValueError) as error:
             raise GuideError(_reason(error)) from error
         text = text.replace(WHITESPACE + "*", f"{WHITESPACE}{{0,{MAX_WHITESPACE}}}")
-        return Guide("ebnf_grammar", text.replace(CHARACTER_OR_CONTROL, CHARACTER))
+        text = with_one_choice_at_a_time(text.replace(CHARACTER_OR_CONTROL, CHARACTER))
+        return Guide("ebnf_grammar", text)
 
     def follow(self, grammar: Any, end_ids: list[int]) -> "Follower":
         """Return the state of a reply that has yet to begin."""

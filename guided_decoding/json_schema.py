@@ -121,7 +121,9 @@ def _alone(schema: dict[str, Any], name: str, path: Path, root: Any) -> dict[str
                 raise _wrong(place, "must be a list of schemas")
             if name == "allOf" and len(value) > 1:
                 raise _wrong(place, "has several schemas, which are not combined; write one")
-            return {name: [_checked(each, (*place, str(i)), root) for i, each in enumerate(value)]}
+            return _joined(
+                name, [_checked(each, (*place, str(i)), root) for i, each in enumerate(value)]
+            )
         case "enum":
             if not isinstance(value, list) or not value:
                 raise _wrong(place, "must be a list of values")
@@ -254,6 +256,20 @@ def _integer(schema: dict[str, Any], path: Path) -> dict[str, Any]:
     rest = [{**schema, "type": others}] if others else []
     annotations = {name: value for name, value in schema.items() if name in ANYWHERE}
     return annotations | {"anyOf": [*_integers(lowest, highest, path), *rest]}
+
+
+def _joined(name: str, schemas: list[Any]) -> dict[str, Any]:
+    """Return `anyOf` as one choice of values where that is all it is: see `literals`."""
+    values: list[Any] = []
+    for each in schemas:
+        match each:
+            case {"enum": enum}:
+                values += enum
+            case {"const": const}:
+                values.append(const)
+            case _:
+                return {name: schemas}
+    return {"enum": values}
 
 
 def _integers(lowest: int, highest: int, path: Path) -> list[dict[str, Any]]:

@@ -120,21 +120,26 @@ def test_failed_raw_text_is_never_ended(caplog: pytest.LogCaptureFixture) -> Non
 
 
 @pytest.mark.parametrize(
-    ("failure", "text"),
+    ("failure", "status", "text"),
     [
         (
             GenerationFailedError("Traceback: out of memory"),
+            500,
             "Generation failed; the server's log says why, at request id-1.",
         ),
         (
             ServerUnavailableError("10.0.0.1:8001 refused"),
+            503,
             "The model server cannot be reached or is not ready; try again later.",
         ),
     ],
 )
-def test_failed_events_end_in_an_error_event(failure: ServiceError, text: str) -> None:
+def test_failed_events_end_in_an_error_event(failure: ServiceError, status: int, text: str) -> None:
     sent = send_reply("events", Chunks(FIRST, failure=failure))
-    assert events(body(sent)) == [("message", {"text": "Wi"}), ("error", {"error": text})]
+    assert events(body(sent)) == [
+        ("message", {"text": "Wi"}),
+        ("error", {"error": text, "status": status}),
+    ]
     assert sent[-1]["more_body"] is False
 
 
