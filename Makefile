@@ -42,7 +42,7 @@ DEVELOPING = $(VENV)/.aeolus-dev-installed
 CHARTING = $(VENV)/.aeolus-chart-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve check test test-executor lint format generate plan modelopt build
+.PHONY: help install serve check test test-all test-executor lint format generate plan modelopt build
 .PHONY: bench bench-engine gpu-check bench-serving bench-convert bench-guided bench-text soak bench-cancel hold-streams fleet fuzz
 .PHONY: chart images clean
 
@@ -79,7 +79,10 @@ serve: $(INSTALLED) ## Serve the demo; or MODEL=name with CHECKPOINT=dir or REPO
 check: lint ## Run the linters and every test that needs neither a server nor minutes
 	@$(BIN)/python -m pytest -q -n 2 -m "not server and not slow"
 
-test: lint $(CHARTING) ## Run the linters and every test, those on a real tritonserver included
+test: lint $(CHARTING) ## Run the linters and the tests, those on a real tritonserver included
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not extended"
+
+test-all: lint $(CHARTING) ## Run every test: ten minutes more than `make test`
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: lm-eval

@@ -27,6 +27,7 @@ SHARED_MEMORY = Path(guardian.SHARED_MEMORY)
 STOP_GRACE_SECONDS = 15.0
 KILL_SECONDS = 10.0
 """Killed processes that are not gone by then hang in the kernel, for example in a driver."""
+LOST_STUB_SECONDS = 1.0
 LOST_RANK_SECONDS = 3.0
 """Open MPI reports a lost rank, and ends the others, within a second or two."""
 LOOK_SECONDS = 0.05
@@ -266,14 +267,15 @@ class TritonServer:
 
     def _reason_of_loss(self, process: Process, name: str) -> str:
         """Return what is known of a member that has ended while the main process runs."""
-        if self._ranks == 1 or process.model:
-            return f"{name} has ended"
-        deadline = time.monotonic() + LOST_RANK_SECONDS
+        is_rank = self._ranks > 1 and not process.model
+        deadline = time.monotonic() + (LOST_RANK_SECONDS if is_rank else LOST_STUB_SECONDS)
         while self.is_alive and time.monotonic() < deadline:
             time.sleep(LOOK_SECONDS)
         if not self.is_alive:
-            return self._reason_of_end()  # with mpirun its ranks end, and may be missed first
-        return reason_of_lost_rank(self.log_path) or f"{name} has ended"
+            # With the main process its stubs and ranks end, and may be missed first.
+            return self._reason_of_end()
+        lost_rank = reason_of_lost_rank(self.log_path) if is_rank else None
+        return lost_rank or f"{name} has ended"
 
     def _reason_of_end(self) -> str:
         """Return what is known of the end of the main process."""

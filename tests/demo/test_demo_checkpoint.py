@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from demo.corpus import Entry, load_corpus
 from demo.export import CHECKPOINT
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 Chat = Callable[..., str]
 Reply = Callable[..., list[str]]

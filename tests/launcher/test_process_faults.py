@@ -148,12 +148,12 @@ def report(capsys: pytest.CaptureFixture[str], line: str) -> None:
     ("killed", "rank"),
     [
         ("main process", None),
-        ("rank", 0),
         ("rank", 1),
-        ("preprocessing", 0),
         ("tensorrt_llm", 0),
-        ("tensorrt_llm", 1),
-        ("guardian", None),
+        pytest.param("rank", 0, marks=pytest.mark.extended),
+        pytest.param("preprocessing", 0, marks=pytest.mark.extended),
+        pytest.param("tensorrt_llm", 1, marks=pytest.mark.extended),
+        pytest.param("guardian", None, marks=pytest.mark.extended),
     ],
 )
 def test_a_killed_process_is_reported_and_the_service_recovers_and_ends(
@@ -212,9 +212,9 @@ REPORTS = {
     ("signals", "status"),
     [
         ([signal.SIGTERM], 0),
-        ([signal.SIGINT], 0),
-        ([signal.SIGINT, signal.SIGINT], 0),
         ([signal.SIGKILL], -signal.SIGKILL),
+        pytest.param([signal.SIGINT], 0, marks=pytest.mark.extended),
+        pytest.param([signal.SIGINT, signal.SIGINT], 0, marks=pytest.mark.extended),
     ],
 )
 def test_a_signal_to_the_main_program_ends_everything(
@@ -241,7 +241,14 @@ def test_a_signal_to_the_main_program_ends_everything(
 
 
 @ranks
-@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT] * 2, [signal.SIGKILL]])
+@pytest.mark.parametrize(
+    "signals",
+    [
+        [signal.SIGINT, signal.SIGINT],
+        pytest.param([signal.SIGTERM], marks=pytest.mark.extended),
+        pytest.param([signal.SIGKILL], marks=pytest.mark.extended),
+    ],
+)
 def test_a_signal_while_models_load_ends_everything(
     tmp_path: Path, world_size: int, signals: list[signal.Signals]
 ) -> None:

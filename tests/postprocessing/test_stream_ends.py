@@ -228,6 +228,8 @@ class TestACallThatIsCancelled:
             call.cancel()
         answered = decoded(server)
         wait_until(lambda: active_requests(server) == 0)
+        # Metrics of the models come late.
+        wait_until(lambda: metric(server.metrics_url, "aeolus_postprocessing_streams") == 1)
         assert metric(server.metrics_url, "aeolus_postprocessing_streams") == 1
         assert decoded(server) - answered <= 2  # what was under way
 

@@ -209,7 +209,6 @@ NOT_SERVED: dict[str, Array] = {
     "prompt_embedding_table": np.ones((1, 1, 2), dtype=np.float32),
     "return_context_logits": np.ones((1, 1), dtype=np.bool_),
     "return_generation_logits": np.ones((1, 1), dtype=np.bool_),
-    "guided_decoding_guide_type": np.array([[b"json"]], dtype=np.object_),
     "lookahead_window_size": np.ones((1, 1), dtype=np.int32),
 }
 
@@ -223,6 +222,10 @@ def test_an_input_that_is_not_served_is_refused_by_name(triton: TritonServer, na
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"num_return_sequences": 2}, "num_return_sequences is 2; the engine returns one sequence"),
     ({"beam_width": 9}, "beam_width is 9; it must be in"),
+    (
+        {"guided_decoding_guide_type": np.array([[b"json"]], dtype=np.object_)},
+        "a guided reply needs an end id, by which it ends",
+    ),
     ({"runtime_top_p_decay": 0.0}, "top_p_decay is 0.0; it must be greater than 0"),
     ({"runtime_top_p_min": 2.0}, "top_p_min is 2.0; it must be greater than 0 and at most 1"),
     ({"runtime_top_p_reset_ids": -1}, "top_p_reset_id is -1"),

@@ -21,7 +21,7 @@ from build_engines.verify.directory import verify
 from reference_engine.model.checkpoint import read_config
 from support import tiny_models
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 CASES = [
     ("llama-3-8b-instruct", False),

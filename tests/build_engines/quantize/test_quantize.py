@@ -22,7 +22,7 @@ from catalog import load_catalog
 from support.nvidia_tools import H100, install
 from support.tiny_models import edit_json
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.extended]
 
 LLAMA = load_catalog()["llama-3-8b-instruct"]
 FP8 = choose_engine(LLAMA, gpu="H100", quantization="fp8", tp_size=2)

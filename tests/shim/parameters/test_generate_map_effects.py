@@ -328,9 +328,11 @@ def test_what_is_refused_says_why(served: Served, plain: list[int], row: Row) ->
 
 def test_every_row_is_here() -> None:
     with_tests_of_their_own = {
+        "guided_decoding",  # end_to_end/test_guided_served.py
         "max_time",
         "num_return_sequences",
         "priority",  # end_to_end/test_priority_served.py
+        "response_format",  # end_to_end/test_guided_served.py
         "return_full_text",
         "skip_special_tokens",
         "split_special_tokens",

@@ -49,9 +49,12 @@ def service_url(triton: TritonServer, tmp_path_factory: pytest.TempPathFactory) 
     assert "Traceback" not in log_path.read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """Check at the end that no page asked for anything outside, or failed in the browser."""
+    """Check at the end that no page asked for anything outside, or failed in the browser.
+
+    Of a module: Playwright has an event loop of its own, beside which other tests can run none.
+    """
     with chromium(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
     assert browser.outside == []
