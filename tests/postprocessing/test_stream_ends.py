@@ -198,6 +198,7 @@ def test_the_last_response_of_the_cpp_backend(server: TritonServer) -> None:
     assert texts == ["", "\N{REPLACEMENT CHARACTER}" * 2]
 
 
+@pytest.mark.extended
 class TestACallThatIsCancelled:
     """What Triton does of it (docs/decisions/0002); last, for the server never finishes it."""
 

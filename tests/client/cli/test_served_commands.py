@@ -186,6 +186,7 @@ def test_ctrl_c_cancels_the_reply_and_not_the_chat(
         chat.wait_for("Ctrl-D ends the chat")
         chat.type("/inf\t\r")
         chat.wait_for("tokens used")
+        chat.wait_for("> ")
         chat.type("\x04")
         assert chat.end() == 0
     assert QUESTION in (tmp_path / "aeolus" / "chat_history").read_text()
