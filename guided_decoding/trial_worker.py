@@ -4,10 +4,8 @@ It answers each guide with what an engine is to be given, or with the reason why
 started it kills it where that takes too long; memory beyond the limit ends it or is the reason.
 """
 
-import ctypes
 import os
 import resource
-import signal
 import sys
 import threading
 from multiprocessing.connection import Connection
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aeolus_contract.interpreter import die_with_parent
 from guided_decoding.grammar import Grammars
 from guided_decoding.guide import Guide, GuideError
 from guided_decoding.vocabulary import Vocabulary
@@ -23,13 +22,12 @@ NICENESS = 10
 MAX_TOKENS = 256
 STACK_BYTES = 1 << 20
 """An eighth of what an engine's thread has: the compiler calls itself for each bracket."""
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Compile the guides that come over the connection until it ends."""
     descriptor, tokenizer_dir, max_bytes, parent = sys.argv[1:]
-    _die_with(int(parent))
+    die_with_parent(int(parent))
     os.nice(NICENESS)
     with Connection(int(descriptor)) as connection:
         try:
@@ -87,14 +85,6 @@ def _limit_memory(max_bytes: int) -> None:
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     limit = pages * resource.getpagesize() + max_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-def _die_with(parent: int) -> None:
-    """Ask Linux to end this process with the thread that started it, even by SIGKILL."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we asked
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aeolus_contract import checkpoint
 from guided_decoding.guide import GuideError
 
 
@@ -47,7 +48,7 @@ class Vocabulary:
             special = {each["id"] for each in added if each["special"]}
         except (ValueError, KeyError) as error:
             raise GuideError(f"{path}: no tokenizer of tokens by id: {error!r}") from error
-        size = vocab_size or _config(directory).get("vocab_size") or max(ids.values()) + 1
+        size = vocab_size or checkpoint.vocab_size(directory) or max(ids.values()) + 1
         tokens = [""] * size
         for token, token_id in ids.items():
             if token_id < size and token_id not in special:
@@ -74,19 +75,13 @@ def _ids_of(vocab: dict[str, int] | list[Any]) -> dict[str, int]:
     return {token: token_id for token_id, (token, _) in enumerate(vocab)}
 
 
-def _config(directory: Path, name: str = "config.json") -> dict[str, Any]:
-    path = directory / name
-    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return content
-
-
 def _end_ids(directory: Path, ids: dict[str, int]) -> list[int]:
-    """Return the ids that end a reply, by the first file that names any."""
-    for name in ("generation_config.json", "config.json"):
-        value = _config(directory, name).get("eos_token_id")
-        if value is not None:
-            return list(value) if isinstance(value, list) else [value]
-    token = _config(directory, "tokenizer_config.json").get("eos_token")
+    """Return the ids that end a reply: the checkpoint's, or the tokenizer's where it names none."""
+    if named := checkpoint.eos_token_ids(directory):
+        return named
+    path = directory / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    token = config.get("eos_token")
     content = token["content"] if isinstance(token, dict) else token
     if content not in ids:
         raise GuideError(f"{directory}: neither its configs nor its tokenizer name an EOS")

@@ -29,14 +29,15 @@ class TritonPythonModel:
         """Load the tokenizer."""
         config = json.loads(args["model_config"])
         values = {name: each["string_value"] for name, each in config["parameters"].items()}
+        tokenizer_dir = Path(args["model_repository"]).parent / values["tokenizer_dir"]
         self._preprocessor = Preprocessor.load(
-            Path(args["model_repository"]).parent / values["tokenizer_dir"],
+            tokenizer_dir,
             max_seq_len=int(values["max_seq_len"]),
             max_beam_width=int(values["max_beam_width"]),
             engine=values["engine"],
             split_special_tokens=values["split_special_tokens"] == "true",
         )
-        self._trials = Trials(Path(args["model_repository"]).parent / values["tokenizer_dir"])
+        self._trials = Trials(tokenizer_dir)
         self._unknown_parameters = UnknownParameters(pb_utils.Logger.log_warn)
 
     def execute(self, requests: list[Any]) -> list[Any]:

@@ -3,18 +3,14 @@
 Any exception ends it, which the leading rank notices at once; so does the end of the leading rank.
 """
 
-import ctypes
-import os
-import signal
 import sys
 from multiprocessing.connection import Connection
 
 import torch
 
+from aeolus_contract.interpreter import die_with_parent
 from reference_engine.model.checkpoint import CheckpointError
 from reference_engine.ranks.rank import Call, Start, load_rank, use_own_cores
-
-PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
@@ -37,15 +33,6 @@ def main() -> None:
             except EOFError:
                 return
             getattr(runner, call.method)(*call.arguments)
-
-
-def die_with_parent(parent: int) -> None:
-    """Ask Linux to kill this process when the thread that started it ends, even by SIGKILL."""
-    # Ctrl-C in a terminal reaches every process of the group; the leading rank decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before we asked
-        sys.exit(1)
 
 
 if __name__ == "__main__":

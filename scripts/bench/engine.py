@@ -21,7 +21,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.bench.systems import Prompts, Serve
-from scripts.bench.systems.hugging_face import continuous_batching, generate, generate_batch
+from scripts.bench.systems.hugging_face import (
+    continuous_batching,
+    generate,
+    generate_batch,
+    write_random_model,
+)
 from scripts.bench.systems.openvino_genai import PYTHON as OPENVINO_PYTHON
 from scripts.bench.systems.openvino_genai import export_to_openvino, openvino
 from scripts.bench.systems.reference import LONG_PROMPT, engine, measure_stall
@@ -64,20 +69,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def make_model(directory: Path, name: str) -> None:
-    """Write a random Llama; weights are spread wide enough that logits have no ties."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from reference_engine.model.hardware import best_device
+    """Write a random Llama."""
+    from transformers import LlamaConfig
 
     config = LlamaConfig(**MODELS[name], max_position_embeddings=4096)
-    device = best_device()
-    with device, torch.no_grad():
-        model = LlamaForCausalLM(config).bfloat16()
-        generator = torch.Generator(device).manual_seed(0)
-        for each, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm" in each else 0.0, 0.05, generator=generator)
-    model.save_pretrained(directory)
+    write_random_model(config, directory, "bfloat16")
 
 
 def measure(arguments: argparse.Namespace) -> None:

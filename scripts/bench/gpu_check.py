@@ -26,7 +26,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoModelForCausalLM,
     LlamaConfig,
     MistralConfig,
     PreTrainedConfig,
@@ -37,6 +36,8 @@ from engine_step.interface import EngineRequest, TokenEvent
 from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from reference_engine.model.hardware import best_device
+from scripts.bench.engine import MODELS
+from scripts.bench.systems.hugging_face import transformers_model, write_random_model
 
 PROMPT_TOKENS = 64
 EQUAL, EQUAL_TOKENS = 8, 16
@@ -58,14 +59,7 @@ ARCHITECTURES: dict[str, PreTrainedConfig] = {
 SHAPES: dict[str, PreTrainedConfig] = {
     "small": ARCHITECTURES["mistral"],
     "mistral-7b": MistralConfig(
-        vocab_size=32000,
-        hidden_size=4096,
-        intermediate_size=14336,
-        num_hidden_layers=32,
-        num_attention_heads=32,
-        num_key_value_heads=8,
-        max_position_embeddings=2048,
-        sliding_window=None,
+        **MODELS["mistral-7b"], max_position_embeddings=2048, sliding_window=None
     ),
 }
 
@@ -101,7 +95,7 @@ def main() -> None:
 
 def equals_transformers(config: PreTrainedConfig, directory: Path) -> bool:
     """Say whether greedy requests of several lengths, at once, get what each gets alone."""
-    write_model(config, directory, torch.float32)
+    write_random_model(config, directory, "float32")
     numbers = random.Random(0)  # noqa: S311
     prompts = [_prompt(numbers, config, 1 + 13 * index) for index in range(EQUAL)]
     engine = ReferenceEngine(
@@ -109,7 +103,7 @@ def equals_transformers(config: PreTrainedConfig, directory: Path) -> bool:
     )
     outputs, _ = run(engine, prompts, EQUAL_TOKENS)
     engine.shutdown()
-    model = _load(directory, torch.float32)
+    model = transformers_model(directory, "float32")
     return all(
         output == _generate(model, [prompt], EQUAL_TOKENS)[0]
         for prompt, output in zip(prompts, outputs, strict=True)
@@ -120,14 +114,15 @@ def measure(
     config: PreTrainedConfig, directory: Path, counts: list[int], tokens: int
 ) -> dict[str, Any]:
     """Return rates and step times by the number of sequences, in bfloat16."""
-    write_model(config, directory, torch.bfloat16)
+    write_random_model(config, directory, "bfloat16")
+    _free()
     numbers = random.Random(1)  # noqa: S311
     batches = {
         count: [_prompt(numbers, config, PROMPT_TOKENS) for _ in range(count)] for count in counts
     }
     rows = engine_rows(directory, batches, tokens)
     _free()
-    model = _load(directory, torch.bfloat16)
+    model = transformers_model(directory, "bfloat16")
     weights = sum(each.nbytes for name, each in model.named_parameters() if "embed" not in name)
     head_dim = config.hidden_size // config.num_attention_heads
     cache = 4 * config.num_hidden_layers * config.num_key_value_heads * head_dim  # bytes a token
@@ -208,19 +203,6 @@ def run(
     return outputs, times
 
 
-def write_model(config: PreTrainedConfig, directory: Path, dtype: torch.dtype) -> None:
-    """Write random weights, spread widely enough that no two logits are the same."""
-    device = best_device()
-    with device, torch.no_grad():
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
-        generator = torch.Generator(device).manual_seed(0)
-        for name, parameter in model.named_parameters():
-            parameter.normal_(1.0 if "norm" in name else 0.0, 0.05, generator=generator)
-    model.save_pretrained(directory)
-    del model
-    _free()
-
-
 def copy_bandwidth(repetitions: int = 10) -> float:
     """Return the bytes a second that a copy on the device reads and writes."""
     device = best_device()
@@ -269,11 +251,6 @@ def _generate(model: Any, prompts: list[list[int]], tokens: int) -> list[list[in
     )
     replies: list[list[int]] = output[:, ids.shape[1] :].tolist()
     return replies
-
-
-def _load(directory: Path, dtype: torch.dtype) -> Any:
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="sdpa")
-    return model.eval().to(best_device())
 
 
 def _prompt(numbers: random.Random, config: PreTrainedConfig, length: int) -> list[int]:

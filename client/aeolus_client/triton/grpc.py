@@ -17,9 +17,10 @@ from aeolus_client.triton.tensors import (
     input_tensors,
     request_parameters,
     stop_tensors,
+    token_texts,
 )
+from aeolus_client.triton.transport import READY_TIMEOUT_SECONDS
 
-READY_TIMEOUT_SECONDS = 5.0
 INT32_BYTES = 4
 MAX_MESSAGE_BYTES = 2**31 - 1
 CHANNEL_OPTIONS = [
@@ -151,7 +152,7 @@ def read_response(result: triton.InferResult) -> EnsembleResponse:
         finish_reason=_first_text(raw["finish_reason"]) if "finish_reason" in raw else None,
         output_ids=_best(result, "output_ids")[:tokens] if "output_ids" in raw else [],
         log_probs=log_probs,
-        token_texts=[text, *[""] * (tokens - 1)][:tokens] if log_probs else [],
+        token_texts=token_texts(text, tokens) if log_probs else [],
         top=_top(result, "output") if "output_top_texts" in raw else [],
         prompt=_prompt(result, "prompt_top_texts" in raw) if "prompt_texts" in raw else None,
         other_beams=_other_beams(result) if len(raw["sequence_length"]) > INT32_BYTES else [],

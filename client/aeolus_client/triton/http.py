@@ -32,9 +32,10 @@ from aeolus_client.triton.tensors import (
     input_tensors,
     request_parameters,
     stop_tensors,
+    token_texts,
 )
+from aeolus_client.triton.transport import READY_TIMEOUT_SECONDS
 
-READY_TIMEOUT_SECONDS = 5.0
 EVENT_PREFIX = "data: "
 LARGEST_FP32 = 3.4028234663852886e38
 BY_STATUS: dict[int, type[ServiceError]] = {
@@ -153,7 +154,7 @@ def read_response(content: Mapping[str, Any], request: GenerationRequest) -> Ens
         finish_reason=reasons[0] or None,
         output_ids=_first_row(content.get("output_ids", []), len(lengths))[:tokens],
         log_probs=log_probs,
-        token_texts=[texts[0], *[""] * (tokens - 1)][:tokens] if log_probs else [],
+        token_texts=token_texts(texts[0], tokens) if log_probs else [],
         top=_top(content, "output", request.top_logprobs),
         prompt=_prompt(content, request.prompt_logprobs) if "prompt_texts" in content else None,
         other_beams=[

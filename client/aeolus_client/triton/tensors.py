@@ -164,6 +164,11 @@ class EnsembleResponse:
     other_beams: list[Beam] = field(default_factory=list)
 
 
+def token_texts(text: str, tokens: int) -> list[str]:
+    """Return what each token of a response adds to its text: the first all, the others nothing."""
+    return [text, *[""] * (tokens - 1)][:tokens]
+
+
 def _input(name: str, dtype: Dtype, *values: object) -> InputTensor:
     """Return a tensor.
 

@@ -7,6 +7,8 @@ from aeolus_client.errors import ServiceError
 from aeolus_client.generation import GenerationRequest
 from aeolus_client.triton.tensors import EnsembleResponse
 
+READY_TIMEOUT_SECONDS = 5.0
+
 
 class Transport(Protocol):
     """One Triton; methods raise a `ServiceError` when they cannot do what they say."""

@@ -24,7 +24,7 @@ def generate_batch(directory: Path, dtype: str) -> Serve:
     """Return `transformers.generate`, all requests in lock step."""
     import torch
 
-    model = _transformers_model(directory, dtype)
+    model = transformers_model(directory, dtype)
 
     def serve(prompts: Prompts, tokens: int) -> None:
         ids = torch.tensor(prompts, device=model.device)
@@ -44,7 +44,7 @@ def continuous_batching(directory: Path, dtype: str) -> Serve:
     """Return transformers' own continuous batching."""
     from transformers import ContinuousBatchingConfig, GenerationConfig
 
-    manager = _transformers_model(directory, dtype).init_continuous_batching(
+    manager = transformers_model(directory, dtype).init_continuous_batching(
         GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=0),
         # Without a number of blocks it takes most of the machine's memory.
         ContinuousBatchingConfig(num_blocks=64, use_cuda_graph=False),
@@ -61,7 +61,24 @@ def continuous_batching(directory: Path, dtype: str) -> Serve:
     return serve
 
 
-def _transformers_model(directory: Path, dtype: str) -> Any:
+def write_random_model(config: Any, directory: Path, dtype: str) -> None:
+    """Write the model of a configuration, weights spread so widely that logits have no ties."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from reference_engine.model.hardware import best_device
+
+    device = best_device()
+    with device, torch.no_grad():
+        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        generator = torch.Generator(device).manual_seed(0)
+        for name, parameter in model.named_parameters():
+            parameter.normal_(1.0 if "norm" in name else 0.0, 0.05, generator=generator)
+    model.save_pretrained(directory)
+
+
+def transformers_model(directory: Path, dtype: str) -> Any:
+    """Load a checkpoint as `generate` runs it best on this machine."""
     import torch
     from transformers import AutoModelForCausalLM
 
