@@ -1,6 +1,7 @@
 """The servers that the tests share: one tritonserver and one shim for the whole run."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,9 @@ from support.serving import serve_shim, wait_until_ready
 # As the reference engine asks for; some tests import torch before they import the engine.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+
+# What runs in the background of a script ignores SIGINT, and so would every process of the tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # NiceGUI serves one application in a process; the tests of the chat page have one of their own.
 os.environ.setdefault("AEOLUS_CHAT_PAGE", "false")

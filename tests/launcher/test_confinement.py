@@ -48,7 +48,10 @@ def can(command: str) -> bool:
         ),
     ],
 )
-@pytest.mark.skipif(not can(f"{READ_ONLY} true"), reason="needs a mount namespace (root)")
+@pytest.mark.skipif(
+    not can(f"{READ_ONLY} test -e {ROOT}"),
+    reason="needs a mount namespace (root), and a checkout outside /tmp",
+)
 def test_it_serves_with_a_read_only_root_and_a_writable_tmp(user: str) -> None:
     command = subprocess.list2cmdline(serve_command(free_ports().http, free_ports()))
     with subprocess.Popen(

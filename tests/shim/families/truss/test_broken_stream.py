@@ -55,5 +55,5 @@ def test_a_stream_that_breaks_looks_broken(tmp_path: Path) -> None:
             last = "".join(rest_of_events).removesuffix("\n\n").split("\n\n")[-1]
         kind, data = last.split("\n")
         assert kind == "event: error"
-        assert list(json.loads(data.removeprefix("data: "))) == ["error"]
+        assert list(json.loads(data.removeprefix("data: "))) == ["error", "status"]
         assert httpx.post(f"{shim_url}/predict", json=LONG, timeout=60).status_code == 503

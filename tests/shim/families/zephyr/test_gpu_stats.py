@@ -8,6 +8,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from shim.families.zephyr import gpu_stats
+from shim.server import MAX_MESSAGE_BYTES
 
 TOO_BIG = 1009
 TIMEOUT = 60
@@ -49,9 +50,9 @@ def test_a_websocket_client_is_told_once_a_second(shim_url: str) -> None:
 @pytest.mark.server
 def test_a_websocket_client_that_talks_much_is_not_listened_to(shim_url: str) -> None:
     with connect(f"{shim_url.replace('http', 'ws')}/zephyr/ws/gpu-stats") as socket:
-        socket.send("x" * 100_000)
+        socket.send("x" * (MAX_MESSAGE_BYTES + 1))
         with suppress(ConnectionClosed):
-            while True:
+            for _ in range(TIMEOUT):
                 socket.recv(timeout=TIMEOUT)
         assert socket.close_code == TOO_BIG
 
