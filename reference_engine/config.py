@@ -6,7 +6,7 @@ from typing import Self
 
 import torch
 
-from reference_engine.model.checkpoint import DTYPES, ModelShape, read_shape
+from reference_engine.model.checkpoint import DTYPES, INT8, ModelShape, read_shape
 from reference_engine.model.hardware import AUTO, CPU, best_device, resolve_dtype
 
 DEFAULT_MAX_SEQ_LEN = 4096
@@ -39,6 +39,11 @@ class EngineConfig:
         """Whether the model is served by ranks, even if by one."""
         return self.shape.num_ranks is not None or self.tensor_parallel_size > 1
 
+    @property
+    def has_int8_weights(self) -> bool:
+        """Whether projections keep their weights as int8."""
+        return self.dtype == INT8
+
     @classmethod
     def resolve(
         cls,
@@ -67,7 +72,8 @@ class EngineConfig:
             max_beam_width: the widest beam search accepted.
             max_queue_size: requests that may wait; 0 for no limit.
             dtype: of weights and cache; "auto" is bfloat16 where that pays. Only float32 gives
-                output that does not depend on what else is in the batch.
+                output that does not depend on what else is in the batch. "int8" rounds the weights
+                of every projection to int8 and computes in bfloat16; only on a CPU.
             tensor_parallel_size: processes that share the model, this one the first of them.
             tokenizer_dir: if None `checkpoint_dir`.
 
@@ -98,6 +104,8 @@ class EngineConfig:
             )
         is_shared = shape.num_ranks is not None or tensor_parallel_size > 1
         device = CPU if is_shared else best_device()
+        if dtype == INT8 and device != CPU:
+            raise ValueError("dtype int8 is for CPUs; use bfloat16 on a GPU")
         return cls(
             checkpoint_dir=Path(checkpoint_dir),
             tokenizer_dir=Path(tokenizer_dir or checkpoint_dir),

@@ -107,7 +107,9 @@ class ReferenceEngine:
         use_threads_for(config.shape)
         # The model has no name here: it would keep the mapped file in memory.
         decoder = Decoder(
-            load_model(config.checkpoint_dir, config.dtype, config.device), config.max_seq_len
+            load_model(config.checkpoint_dir, config.dtype, config.device),
+            config.max_seq_len,
+            has_int8_weights=config.has_int8_weights,
         )
         cache = KVCache(
             config.shape, config.num_blocks, config.block_size, decoder.dtype, config.device

@@ -16,7 +16,9 @@ ARCHITECTURES = ("llama", "mistral", "stablelm")
 # (dynamic, longrope) would make one request's output depend on its neighbours.
 ROPE_TYPES = ("default", "linear", "llama3", "yarn")
 
-DTYPES = ("float32", "bfloat16", "float16")
+INT8 = "int8"
+"""Weights of projections as int8, everything else as bfloat16."""
+DTYPES = ("float32", "bfloat16", "float16", INT8)
 
 
 class CheckpointError(RuntimeError):
@@ -37,6 +39,12 @@ class ModelShape:
     sliding_window: int | None
     num_ranks: int | None
     """How many a converted checkpoint is for; none of a Hugging Face one, which any may share."""
+
+
+def torch_dtype(dtype: str) -> torch.dtype:
+    """Return what one of `DTYPES` reads weights and computes in."""
+    found: torch.dtype = getattr(torch, "bfloat16" if dtype == INT8 else dtype)
+    return found
 
 
 def read_config(directory: Path) -> tuple[PreTrainedConfig, int | None]:
@@ -112,7 +120,7 @@ def load_model(directory: Path, dtype: str, device: torch.device) -> Any:
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
             directory,
-            dtype=getattr(torch, dtype),
+            dtype=torch_dtype(dtype),
             attn_implementation="sdpa",
             local_files_only=True,
             use_safetensors=True,

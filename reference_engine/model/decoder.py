@@ -6,6 +6,7 @@ same input fused, and without a batch dimension: prompts and single tokens of ma
 through every projection side by side.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ import torch
 from torch.nn import functional
 
 from reference_engine.model.kv_cache import AttentionPlan, KVCache
-from reference_engine.model.projection import Map, projection
+from reference_engine.model.projection import Map, int8_projection, packed_projection
 
 
 def unchanged(tensor: torch.Tensor) -> torch.Tensor:
@@ -45,6 +46,7 @@ class Decoder:
         max_seq_len: positions to prepare the rotary embedding for.
         all_reduce: from one rank's share of a projection's output to the sum of all ranks'.
         all_gather: from logits of one rank's part of the vocabulary to all, perhaps padded.
+        has_int8_weights: whether the weights of projections are rounded to int8.
     """
 
     def __init__(
@@ -53,7 +55,10 @@ class Decoder:
         max_seq_len: int,
         all_reduce: Map = unchanged,
         all_gather: Map = unchanged,
+        *,
+        has_int8_weights: bool = False,
     ) -> None:
+        projection = int8_projection if has_int8_weights else packed_projection
         config, body = model.config, model.model
         self.dtype: torch.dtype = model.dtype
         self._all_reduce, self._all_gather = all_reduce, all_gather
@@ -65,7 +70,7 @@ class Decoder:
         self._activation: Map = body.layers[0].mlp.act_fn
         self._layers = []
         for index in range(len(body.layers)):
-            self._layers.append(_layer(body.layers[index]))
+            self._layers.append(_layer(body.layers[index], projection))
             body.layers[index] = None
         self._norm = _norm(body.norm)
         self._head = projection(model.lm_head)
@@ -112,7 +117,7 @@ class Decoder:
         return self._all_reduce(layer.down(self._activation(gate).mul_(up)))
 
 
-def _layer(layer: Any) -> _Layer:
+def _layer(layer: Any, projection: Callable[..., Map]) -> _Layer:
     attention, mlp = layer.self_attn, layer.mlp
     return _Layer(
         input_norm=_norm(layer.input_layernorm),

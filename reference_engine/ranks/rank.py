@@ -43,7 +43,13 @@ def load_rank(config: EngineConfig, rank: Rank) -> tuple[ModelRunner, Collective
     model = load_shard(config.checkpoint_dir, config.dtype, rank)
     shape = shape_of(config.shape, rank)
     cache = KVCache(shape, config.num_blocks, config.block_size, model.dtype, config.device)
-    decoder = Decoder(model, config.max_seq_len, collectives.all_reduce, collectives.all_gather)
+    decoder = Decoder(
+        model,
+        config.max_seq_len,
+        collectives.all_reduce,
+        collectives.all_gather,
+        has_int8_weights=config.has_int8_weights,
+    )
     return ModelRunner(decoder, cache), collectives
 
 

@@ -10,7 +10,12 @@ import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedConfig
 
-from reference_engine.model.checkpoint import CheckpointError, ModelShape, read_config
+from reference_engine.model.checkpoint import (
+    CheckpointError,
+    ModelShape,
+    read_config,
+    torch_dtype,
+)
 from reference_engine.ranks.share import Rank, check_divisible, region_of
 from reference_engine.ranks.weights import (
     ConvertedWeights,
@@ -34,7 +39,7 @@ def load_shard(directory: Path, dtype: str, rank: Rank) -> Any:
 
     Args:
         directory: a Hugging Face checkpoint, or a TensorRT-LLM one converted for `rank.size` ranks.
-        dtype: of the parameters.
+        dtype: one of `DTYPES`.
         rank: whose share.
 
     Returns:
@@ -54,7 +59,7 @@ def load_shard(directory: Path, dtype: str, rank: Rank) -> Any:
         raise CheckpointError(f"{directory}: {error}") from error
     config.tie_word_embeddings = False
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
+        model = AutoModelForCausalLM.from_config(config, dtype=torch_dtype(dtype))
     body = model.model
     body.rotary_emb = type(body.rotary_emb)(config)  # computed, not read
     with ExitStack() as files:

@@ -7,7 +7,7 @@ the three architectures, each with a tokenizer of its family, 100 random prompts
 import asyncio
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class Served:
     input: str
     tokenizer: Any
     model: Any
+    continuations: dict[tuple[int, ...], str] = field(default_factory=dict)
+    """Those that `generate` has given, by prompt."""
 
     def request_of(self, prompt: str) -> tuple[dict[str, Any], list[int]]:
         """Return the request's conversation and the token ids it stands for."""
@@ -61,6 +63,12 @@ class Served:
 
     def continuation_of(self, input_ids: list[int]) -> str:
         """Return the text of what `generate` continues the prompt with."""
+        key = tuple(input_ids)
+        if key not in self.continuations:
+            self.continuations[key] = self._generate(input_ids)
+        return self.continuations[key]
+
+    def _generate(self, input_ids: list[int]) -> str:
         inputs = torch.tensor([input_ids])
         output = self.model.generate(
             inputs,

@@ -54,6 +54,7 @@ def test_it_serves_on_the_ipv6_loopback(tmp_path: Path) -> None:
         assert httpx.post(f"{url}/predict", json=QUESTION, timeout=TIMEOUT).status_code == 200
 
 
+@pytest.mark.extended
 def test_all_addresses_of_both_families_are_one_host(tmp_path: Path) -> None:
     with service(tmp_path, "--host", "::", allow_anonymous="true") as url:
         port = url.rpartition(":")[2]

@@ -27,6 +27,7 @@ from launcher.processes import Process, family, running_processes
 from launcher.server import SHARED_MEMORY
 from scripts.bench.service import serve_command
 from support.deployments import write_engine
+from support.extended import extended
 from support.processes import shared_memory_prefix
 
 MODEL = "llama-2-70b"
@@ -37,18 +38,6 @@ ROW = "FAULT_ROW"
 BODY = {"prompt": "What is a zephyr?", "max_new_tokens": 4, "num_beams": 1}
 
 pytestmark = pytest.mark.server
-ranks = pytest.mark.parametrize(
-    "world_size",
-    [
-        1,
-        pytest.param(
-            2,
-            marks=pytest.mark.skipif(
-                shutil.which("mpirun") is None, reason="needs mpirun (Debian: openmpi-bin)"
-            ),
-        ),
-    ],
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +93,8 @@ class Row:
 
 def repository(directory: Path, world_size: int) -> ModelRepository:
     """The reference engine; with two ranks also an engine's config.json that names them."""
+    if world_size > 1 and shutil.which("mpirun") is None:
+        pytest.skip("needs mpirun (Debian: openmpi-bin)")
     made = assemble_reference(
         load_catalog()[MODEL],
         COMMITTED.path.parent / "demo" / "checkpoint",
@@ -143,17 +134,22 @@ def report(capsys: pytest.CaptureFixture[str], line: str) -> None:
         sys.stdout.write(f"\n{line}")
 
 
-@ranks
 @pytest.mark.parametrize(
-    ("killed", "rank"),
+    ("world_size", "killed", "rank"),
     [
-        ("main process", None),
-        ("rank", 1),
-        ("tensorrt_llm", 0),
-        pytest.param("rank", 0, marks=pytest.mark.extended),
-        pytest.param("preprocessing", 0, marks=pytest.mark.extended),
-        pytest.param("tensorrt_llm", 1, marks=pytest.mark.extended),
-        pytest.param("guardian", None, marks=pytest.mark.extended),
+        (1, "tensorrt_llm", 0),
+        (2, "main process", None),
+        (2, "rank", 1),
+        *extended(
+            (1, "main process", None),
+            (1, "preprocessing", 0),
+            (1, "guardian", None),
+            (2, "rank", 0),
+            (2, "tensorrt_llm", 0),
+            (2, "tensorrt_llm", 1),
+            (2, "preprocessing", 0),
+            (2, "guardian", None),
+        ),
     ],
 )
 def test_a_killed_process_is_reported_and_the_service_recovers_and_ends(
@@ -163,8 +159,6 @@ def test_a_killed_process_is_reported_and_the_service_recovers_and_ends(
     killed: str,
     rank: int | None,
 ) -> None:
-    if world_size == 1 and (rank == 1 or killed == "rank"):
-        pytest.skip("one tritonserver has no ranks")
     with service(tmp_path, repository(tmp_path, world_size)) as row:
         row.line("ready: ")
         row.wait_until_ready()
@@ -207,14 +201,19 @@ REPORTS = {
 }
 
 
-@ranks
 @pytest.mark.parametrize(
-    ("signals", "status"),
+    ("world_size", "signals", "status"),
     [
-        ([signal.SIGTERM], 0),
-        ([signal.SIGKILL], -signal.SIGKILL),
-        pytest.param([signal.SIGINT], 0, marks=pytest.mark.extended),
-        pytest.param([signal.SIGINT, signal.SIGINT], 0, marks=pytest.mark.extended),
+        (2, [signal.SIGTERM], 0),
+        (1, [signal.SIGKILL], -signal.SIGKILL),
+        *extended(
+            (1, [signal.SIGTERM], 0),
+            (2, [signal.SIGKILL], -signal.SIGKILL),
+            (1, [signal.SIGINT], 0),
+            (2, [signal.SIGINT], 0),
+            (1, [signal.SIGINT, signal.SIGINT], 0),
+            (2, [signal.SIGINT, signal.SIGINT], 0),
+        ),
     ],
 )
 def test_a_signal_to_the_main_program_ends_everything(
@@ -240,13 +239,12 @@ def test_a_signal_to_the_main_program_ends_everything(
         )
 
 
-@ranks
+@pytest.mark.parametrize("world_size", [1, 2])
 @pytest.mark.parametrize(
     "signals",
     [
         [signal.SIGINT, signal.SIGINT],
-        pytest.param([signal.SIGTERM], marks=pytest.mark.extended),
-        pytest.param([signal.SIGKILL], marks=pytest.mark.extended),
+        *extended(([signal.SIGTERM],), ([signal.SIGKILL],)),
     ],
 )
 def test_a_signal_while_models_load_ends_everything(
@@ -264,7 +262,7 @@ def test_a_signal_while_models_load_ends_everything(
         row.assert_nothing_is_left()
 
 
-@ranks
+@pytest.mark.parametrize("world_size", [1, *extended((2,))])
 def test_a_model_that_does_not_load_ends_everything(tmp_path: Path, world_size: int) -> None:
     models = repository(tmp_path, world_size)
     models.set_parameters("tensorrt_llm", {"checkpoint_dir": str(tmp_path / "nowhere")})

@@ -15,6 +15,7 @@ import pytest
 
 from launcher.ports import free_ports
 from scripts.bench.service import serve_command
+from support.extended import extended
 from support.processes import (
     left_after,
     process_of,
@@ -59,7 +60,7 @@ def serving(directory: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.kill()
 
 
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, *extended((signal.SIGINT,))])
 def test_it_serves_until_told_to_stop_and_leaves_nothing(
     tmp_path: Path, stop: signal.Signals
 ) -> None:
@@ -83,7 +84,7 @@ def test_it_can_be_stopped_while_models_load(tmp_path: Path) -> None:
     assert processes_of(tmp_path) == []
 
 
-@pytest.mark.parametrize("lost", ["tritonserver", "tensorrt_llm"])
+@pytest.mark.parametrize("lost", ["tritonserver", *extended(("tensorrt_llm",))])
 def test_a_tritonserver_that_breaks_is_started_again(tmp_path: Path, lost: str) -> None:
     with serving(tmp_path) as (process, url):
         os.kill(process_of(tmp_path, lost), signal.SIGKILL)

@@ -10,6 +10,7 @@ from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from support.checkpoints import make_llama, make_mistral, make_stablelm
 from support.engine_harness import Oracle, Served
+from support.extended import extended_but
 
 MAKERS: dict[str, Callable[[Path], Path]] = {
     "stablelm": make_stablelm,
@@ -27,7 +28,9 @@ def _serve(checkpoint: Path) -> Iterator[Served]:
     engine.shutdown()
 
 
-@pytest.fixture(scope="session", params=MAKERS)
+@pytest.fixture(
+    scope="session", params=extended_but(set(MAKERS) - {"stablelm-norm-parallel"}, MAKERS)
+)
 def served(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:

@@ -16,12 +16,13 @@ from catalog import load_catalog
 from launcher.server import TritonServer
 from scripts.bench.service import running_triton
 from support.catalog_checkpoints import make_checkpoint
+from support.extended import CATALOG
 from support.trtllm_engines import make_engine, use_reference_engine
 
 pytestmark = pytest.mark.server
 
 
-@pytest.fixture(scope="module", params=load_catalog())
+@pytest.fixture(scope="module", params=CATALOG)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[TritonServer]:
@@ -78,7 +79,7 @@ def test_what_the_engine_cannot_do_is_refused_by_name(
     assert name in ask(server, id=f"refused-{name}", **inputs)["error"]
 
 
-@pytest.mark.parametrize("name", load_catalog())
+@pytest.mark.parametrize("name", CATALOG)
 def test_a_deployment_of_a_checkpoint_answers(name: str, tmp_path: Path) -> None:
     model = load_catalog()[name]
     checkpoint = make_checkpoint(tmp_path / "checkpoint", model)

@@ -90,7 +90,7 @@ def test_half_precision_serves_too(checkpoint: Path, dtype: str) -> None:
         ({"max_tokens_in_paged_kv_cache": 31}, "max_tokens_in_paged_kv_cache is 31"),
         ({"max_queue_size": -1}, "max_queue_size is -1"),
         ({"tensor_parallel_size": 0}, "tensor_parallel_size is 0"),
-        ({"dtype": "int8"}, "dtype is 'int8'; use one of auto, float32, bfloat16, float16"),
+        ({"dtype": "int4"}, "dtype is 'int4'; use one of auto, float32, bfloat16, float16, int8"),
     ],
 )
 def test_limits_that_contradict_the_model_or_each_other_are_refused(

@@ -4,7 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from reference_engine.model.projection import padded_length, projection
+from reference_engine.model.projection import (
+    int8_projection,
+    packed_projection,
+    padded_length,
+    quantize,
+)
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -22,12 +27,50 @@ def test_a_projection_equals_torchs_linear(
 ) -> None:
     modules = [linear(inputs, outputs + more, bias, dtype) for more in (0, 3)]
     with torch.inference_mode():
-        project = projection(*modules)
+        project = packed_projection(*modules)
         for tokens in (1, 2, 9, 16, 17, 100):
             hidden = torch.randn(tokens, inputs).to(dtype)
             expected = torch.cat([module(hidden) for module in modules], dim=-1)
             tolerance = 1e-5 if dtype == torch.float32 else 2e-2
             torch.testing.assert_close(project(hidden), expected, rtol=tolerance, atol=tolerance)
+
+
+def dequantized(module: nn.Linear) -> torch.Tensor:
+    int8, scales = quantize(module.weight)
+    return int8.double() * scales.double()[:, None]
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(
+    ("inputs", "outputs"), [(64, 64), (32, 96), (33, 7), (64, 5), (1024, 2816)]
+)
+def test_an_int8_projection_is_that_of_the_rounded_weights(
+    bias: bool, inputs: int, outputs: int
+) -> None:
+    modules = [linear(inputs, outputs + more, bias, torch.bfloat16) for more in (0, 32)]
+    with torch.inference_mode():
+        project = int8_projection(*modules)
+        weight = torch.cat([dequantized(module) for module in modules])
+        for tokens in (1, 2, 64, 65):
+            hidden = torch.randn(tokens, inputs).bfloat16()
+            expected = hidden.double() @ weight.T
+            if bias:
+                expected += torch.cat([module.bias for module in modules]).double()
+            torch.testing.assert_close(project(hidden).double(), expected, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("spread", [1e-30, 0.02, 1e30])
+def test_a_rounded_weight_is_within_half_a_step(spread: float) -> None:
+    torch.manual_seed(0)
+    weight = (torch.randn(50, 70) * spread).bfloat16()
+    weight[7] = 0
+    weight[8, 3] = 100 * spread
+    int8, scales = quantize(weight)
+    errors = (int8.double() * scales.double()[:, None] - weight.double()).abs()
+    # A scale is a bfloat16: where it was rounded down, the largest weight is cut by that much.
+    assert (errors <= scales.double()[:, None] * (0.5 + 127 / 256)).all()
+    assert (errors[7] == 0).all()
+    assert errors.median() <= scales.double().median() / 2
 
 
 def test_any_number_of_tokens_is_computed_in_few_sizes() -> None:

@@ -107,6 +107,7 @@ def test_an_exception_in_the_leading_rank_ends_what_runs_and_serves_what_waits(
     assert two_ranks.engine.statistics().kv_cache_blocks_used == 0
 
 
+@pytest.mark.extended
 def test_a_rank_that_hangs_is_given_up(two_ranks: Served) -> None:
     stream = running_stream(two_ranks)
     follower = the_follower_of(os.getpid())

@@ -12,6 +12,7 @@ import pytest
 from build_engines.tensorrt_llm.assemble import COMMITTED
 from launcher.ports import free_ports
 from launcher.server import TritonServer
+from support.extended import extended
 from support.processes import process_of
 from support.serving import serve_shim, wait_until_ready
 
@@ -70,7 +71,9 @@ def test_a_frozen_triton_is_unavailable_and_goes_on_where_it_was(
     assert ask(url).status_code == 200
 
 
-@pytest.mark.parametrize("model", ["tensorrt_llm", "preprocessing", "postprocessing"])
+@pytest.mark.parametrize(
+    "model", ["tensorrt_llm", *extended(("preprocessing",), ("postprocessing",))]
+)
 def test_a_triton_that_has_lost_a_stage_is_unavailable_until_it_was_started_again(
     url: str, own: TritonServer, model: str
 ) -> None:
