@@ -5,9 +5,9 @@ the same ensemble with one like NVIDIA's, which decodes each response by itself.
 sends a response a token, as the C++ backend does, as fast as they go. In the rows "-joined" it
 makes tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with
 the reference engine; in the row "executor" the executor's own engine drives a stand-in for
-TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not; in
-"executor-shim" the same goes through the shim's route /predict. Client and servers share the
-machine: compare the rows of one run, not runs.
+TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not. In the rows
+"-shim" the same goes through the shim's route /predict. Client and servers share the machine:
+compare the rows of one run, not runs.
 """
 
 import argparse
@@ -175,7 +175,7 @@ ROWS = {
     "stateless-joined": (stateless_repository, PACE, ensemble_request),
     "executor": (paced_repository, PACE, ensemble_request),
 }
-SHIM_ROW = "executor-shim"
+SHIM_ROWS = {f"{row}-shim": ROWS[row][:2] for row in ("ours", "executor")}
 MODEL = "mistral-7b"
 
 
@@ -184,12 +184,13 @@ def tokens_of_each(tokens: int, streams: int) -> int:
     return min(tokens // streams, 3000)
 
 
-def bench_shim(directory: Path, streams: list[int], tokens: int) -> None:
-    """Put a shim before the executor; print its rows."""
-    repository = paced_repository(directory / SHIM_ROW, PACE)
+def bench_shim(row: str, directory: Path, streams: list[int], tokens: int) -> None:
+    """Put a shim before the ensemble; print its rows."""
+    write, pace = SHIM_ROWS[row]
+    repository = write(directory / row, pace)
     with (
-        running_triton(repository.path, directory / f"{SHIM_ROW}-run") as server,
-        running_shim(server.grpc_address, MODEL, max(streams), directory / "shim.log") as (
+        running_triton(repository.path, directory / f"{row}-run") as server,
+        running_shim(server.grpc_address, MODEL, max(streams), directory / f"{row}.log") as (
             pid,
             url,
         ),
@@ -197,13 +198,13 @@ def bench_shim(directory: Path, streams: list[int], tokens: int) -> None:
         measure_shim(pid, url, 4, 100)  # warm up
         for each in streams:
             measured = measure_shim(pid, url, each, tokens_of_each(tokens, each))
-            print(f"{SHIM_ROW:<18}{each:>8}{measured}", flush=True)
+            print(f"{row:<18}{each:>8}{measured}", flush=True)
 
 
 def main() -> None:
     """Serve, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    rows = [*ROWS, SHIM_ROW]
+    rows = [*ROWS, *SHIM_ROWS]
     parser.add_argument("--rows", nargs="+", choices=rows, default=rows)
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 16, 64, 256])
     parser.add_argument("--tokens", type=int, default=24_000, help="of all streams together")
@@ -214,8 +215,8 @@ def main() -> None:
     print(HEADER)
     with tempfile.TemporaryDirectory() as name:
         for row in arguments.rows:
-            if row == SHIM_ROW:
-                bench_shim(Path(name), arguments.streams, arguments.tokens)
+            if row in SHIM_ROWS:
+                bench_shim(row, Path(name), arguments.streams, arguments.tokens)
                 continue
             write, pace, make = ROWS[row]
             repository = write(Path(name) / row, pace)

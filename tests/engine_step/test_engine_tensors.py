@@ -117,6 +117,7 @@ def tensors_of(request: EngineRequest) -> dict[str, Tensor]:
 MINIMAL = {"input_ids": np.array([[7, 8]], dtype=np.int32), "request_output_len": int32(5)}
 
 
+@pytest.mark.slow
 @given(requests)
 def test_a_request_survives_the_way_through_tensors(request: EngineRequest) -> None:
     assert request_from_tensors(tensors_of(request), request.request_id) == request

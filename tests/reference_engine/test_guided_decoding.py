@@ -126,6 +126,7 @@ def matches(value: Any, schema: dict[str, Any]) -> bool:
             )
 
 
+@pytest.mark.slow
 @given(schema=SCHEMAS, seed=st.integers(0, 2**32))
 @settings(max_examples=15)
 def test_a_reply_that_ends_by_itself_matches_its_schema(
@@ -160,6 +161,7 @@ def test_any_object_or_array_is_json(engine: ReferenceEngine, tokenizer: Tokeniz
     assert tokenizer.decode(tokens).lstrip()[0] in "{["
 
 
+@pytest.mark.slow
 def test_unguided_requests_beside_guided_ones_have_the_tokens_they_have_alone(
     engine: ReferenceEngine,
 ) -> None:

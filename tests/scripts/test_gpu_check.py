@@ -12,6 +12,7 @@ from scripts.bench import gpu_check
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_report_tells_equality_and_speed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -37,6 +38,7 @@ def test_the_report_tells_equality_and_speed(
         assert all(value > 0 for value in row.values())
 
 
+@pytest.mark.slow
 def test_a_machine_with_torch_and_transformers_needs_nothing_else_of_ours() -> None:
     blocked = ["pydantic", "fastapi", "tritonclient", "grpc", "prometheus_client", "uvicorn"]
     script = f"import sys; sys.modules.update(dict.fromkeys({blocked})); "

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from build_engines.repository import ModelRepository
 from build_engines.tensorrt_llm.assemble import COMMITTED
@@ -49,11 +50,10 @@ def stateless_repository(destination: Path, tokens_per_second: int = 0) -> Model
     repository.write("postprocessing", config)
     ensemble = repository.read("ensemble")
     _, engine, step = ensemble.ensemble_scheduling.step
-    unused = ("arrival_time_ns", "last_token_time_ns", "finish_reason")
-    for key in (*unused, "stop_words_texts", "num_echoed_tokens"):
-        del engine.output_map[key]
     for key in [each for each in step.input_map if each not in kept]:
-        del step.input_map[key]
+        tensor = step.input_map.pop(key)
+        if tensor not in {each.name for each in ensemble.output}:
+            _drop_output(engine, tensor)
     for key in [each for each in step.output_map if each not in kept]:
         unknown = step.output_map.pop(key)
         for output in [each for each in ensemble.output if each.name == unknown]:
@@ -62,3 +62,9 @@ def stateless_repository(destination: Path, tokens_per_second: int = 0) -> Model
     model = repository.path / "postprocessing" / "1" / "model.py"
     shutil.copy(MODELS / "stateless_postprocessing.py", model)
     return repository
+
+
+def _drop_output(step: Any, tensor: str) -> None:
+    """Let no output of a step be a tensor that nothing reads."""
+    for name in [each for each in step.output_map if step.output_map[each] == tensor]:
+        del step.output_map[name]

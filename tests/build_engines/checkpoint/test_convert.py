@@ -211,6 +211,7 @@ def _peak_bytes(checkpoint: Path, output: Path) -> int:
     return int(subprocess.run(command, check=True, capture_output=True).stdout) * 1024
 
 
+@pytest.mark.slow
 def test_memory_stays_under_twice_the_largest_tensor(tmp_path: Path) -> None:
     config = json.loads((Path(__file__).parent / "huggingface_configs.json").read_text())
     smaller = {"num_hidden_layers": 2, "vocab_size": 16, "hidden_size": 2048}

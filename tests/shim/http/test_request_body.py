@@ -35,6 +35,7 @@ def with_trailing_commas(value: Any) -> str:
     return json.dumps(value)
 
 
+@pytest.mark.slow
 @given(OBJECTS, st.booleans())
 def test_every_json_object_is_read_as_the_standard_library_reads_it(
     value: dict[str, Any], ensure_ascii: bool
@@ -43,6 +44,7 @@ def test_every_json_object_is_read_as_the_standard_library_reads_it(
     assert parse_json_object(body) == value
 
 
+@pytest.mark.slow
 @given(OBJECTS)
 def test_trailing_commas_change_nothing(value: dict[str, Any]) -> None:
     assert parse_json_object(with_trailing_commas(value).encode()) == value
