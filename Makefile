@@ -82,7 +82,7 @@ check: lint ## Run the linters and every test that needs neither a server nor mi
 test: lint $(CHARTING) ## Run the linters and the tests, those on a real tritonserver included
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m "not extended"
 
-test-all: lint $(CHARTING) ## Run every test: ten minutes more than `make test`
+test-all: lint $(CHARTING) ## Run every test: twenty minutes more than `make test`
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: lm-eval
@@ -91,7 +91,7 @@ LM_EVAL_TEST = tests/shim/families/openai/test_lm_eval.py
 LM_EVAL_PINS = tests/shim/families/openai/lm_eval_tasks/requirements.txt
 
 lm-eval: $(LM_EVAL)/.installed ## Score the service by lm-evaluation-harness, as it scores the checkpoint
-	@$(BIN)/python -m pytest $(LM_EVAL_TEST)
+	@$(BIN)/python -m pytest --timeout 0 $(LM_EVAL_TEST)
 
 # An environment of its own, whose NumPy is newer; torch and transformers are those of $(VENV).
 $(LM_EVAL)/.installed: $(LM_EVAL_PINS) $(DEVELOPING)
@@ -173,7 +173,7 @@ chart: $(CHARTING) ## Write the Helm chart's catalog and the renders of its exam
 	@$(BIN)/python -m scripts.chart
 
 images: $(DEVELOPING) ## As root: build the images with buildah, and serve from them
-	@$(BIN)/python -m pytest -q -s -m images tests/docker
+	@$(BIN)/python -m pytest -q -s -m images --timeout 0 tests/docker
 
 soak: $(DEVELOPING) ## Ten minutes of random traffic, every answer compared with a lone run
 	@$(BIN)/python -m scripts.bench.soak

@@ -11,7 +11,7 @@ from postprocessing.streams import StreamKey, Streams
 from postprocessing.vocabulary import load_vocabulary
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class EngineResponse:
     """What the engine sent, and what the request says of it."""
 
@@ -32,7 +32,7 @@ class EngineResponse:
     """Whether it is certain that nothing follows; an engine may also leave it open."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ResponseText:
     """The text of a response, one string a beam."""
 

@@ -38,7 +38,10 @@ class ResponseBuffer:
         self._call = call
         self._pace = pace
         self._waiting: list[EnsembleResponse] = []
-        self._is_pausing = False
+        self._loop = asyncio.get_running_loop()
+        self._due_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_urgent = False
         self._arrival = asyncio.Event()
         self._error: ServiceError | None = None
         self._is_ended = False
@@ -60,15 +63,15 @@ class ResponseBuffer:
     def fail(self, error: ServiceError) -> None:
         """Raise `error` where the responses are iterated, whatever the server sends."""
         self._error = self._error or error
-        self._go_on()
+        self._hurry()
 
     async def __aiter__(self) -> AsyncIterator[EnsembleResponse]:
         """Yield the responses; raises the `ServiceError` that ended them, if one did."""
         while True:
-            if self._waiting and not self._is_pausing:
+            if self._waiting and self._is_due():
                 response = reduce(_joined, self._waiting)
                 self._waiting.clear()
-                self._pause()
+                self._due_at = self._loop.time() + self._pace()
                 yield response
             elif self._error is not None:
                 raise self._error
@@ -78,21 +81,33 @@ class ResponseBuffer:
                 self._arrival.clear()
                 await self._arrival.wait()
 
-    def _pause(self) -> None:
-        if seconds := self._pace():
-            self._is_pausing = True
-            asyncio.get_running_loop().call_later(seconds, self._go_on)
+    def _is_due(self) -> bool:
+        """Whether what waits may go; if it may not yet, the consumer is woken when it may."""
+        if self._is_urgent:
+            return True
+        seconds = self._due_at - self._loop.time()
+        if seconds <= 0:
+            return True
+        if self._timer is None:
+            self._timer = self._loop.call_later(seconds, self._end_pause)
+        return False
 
-    def _go_on(self) -> None:
-        self._is_pausing = False
+    def _end_pause(self) -> None:
+        self._timer = None
+        self._arrival.set()
+
+    def _hurry(self) -> None:
+        self._is_urgent = True
         self._arrival.set()
 
     def _put(self, response: EnsembleResponse) -> None:
         if len(self._waiting) >= MAX_WAITING:
             self._waiting = [reduce(_joined, self._waiting)]
         self._waiting.append(response)
-        if response.is_final or not self._is_pausing:
-            self._go_on()
+        if response.is_final:
+            self._hurry()
+        elif self._timer is None:
+            self._arrival.set()
 
     async def _read(self) -> None:
         try:
@@ -110,7 +125,7 @@ class ResponseBuffer:
             )
         finally:
             self._is_ended = True
-            self._go_on()
+            self._hurry()
 
 
 def _joined(earlier: EnsembleResponse, later: EnsembleResponse) -> EnsembleResponse:

@@ -138,7 +138,7 @@ class Beam:
     finish_reason: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class EnsembleResponse:
     """One response of the ensemble; of several beams, the best."""
 
