@@ -7,14 +7,18 @@ Each takes the arguments behind its name and returns the exit code; its docstrin
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 PROGRAM = "aeolus"
 
 
 @contextmanager
-def _extra(name: str) -> Iterator[None]:
+def _extra(name: str, *imported_later: str) -> Iterator[None]:
     """Say which extra of the distribution has the module that is missing, if one is."""
     try:
+        for module in imported_later:
+            if find_spec(module) is None:
+                raise ModuleNotFoundError(name=module)
         yield
     except ModuleNotFoundError as error:
         raise SystemExit(
@@ -24,7 +28,7 @@ def _extra(name: str) -> Iterator[None]:
 
 def serve(arguments: list[str]) -> int:
     """Serve models: a tritonserver and the shim in front of it."""
-    with _extra("server"):
+    with _extra("server", "fastapi", "uvicorn"):
         from launcher.serve import main
 
     return main(arguments, f"{PROGRAM} serve")

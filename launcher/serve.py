@@ -10,6 +10,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from build_engines.checkpoint.engine_config import EngineError
 from build_engines.repository import ENSEMBLE, ModelRepository, RepositoryError, combine
@@ -23,10 +24,11 @@ from launcher.run_directory import RunDirectoryError, find_run_directory
 from launcher.server import TritonServer, TritonStartError, TritonStopError
 from launcher.signals import StopSignals, run_below_init
 from launcher.supervisor import START_SECONDS, Supervisor
-from shim.app import create_app
 from shim.observation import logs
-from shim.server import ShimServer
 from shim.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from shim.server import ShimServer
 
 DEFAULT_MODEL = "stablelm-zephyr-3b"
 DTYPES = ("auto", "float32", "bfloat16", "float16", "int8")
@@ -86,11 +88,12 @@ def run(arguments: argparse.Namespace, signals: StopSignals) -> int:
     signals.hurry = triton.hurry
     with triton:
         print(f"loading models; the log is {triton.log_path}", flush=True)
+        shim = None if settings is None else make_shim(settings)
         triton.wait_until_ready(START_SECONDS, on_wait=_report_wait)
-        if settings is None:
+        if shim is None:
             print(f"ready: Triton's gRPC at {triton.grpc_address}", flush=True)
             return supervise(triton)
-        return serve(settings, triton, signals)
+        return serve(shim, triton, signals)
 
 
 def print_plan(triton: TritonServer, found: list[str]) -> int:
@@ -223,9 +226,16 @@ def shim_settings(
     )
 
 
-def serve(settings: Settings, triton: TritonServer, signals: StopSignals) -> int:
+def make_shim(settings: Settings) -> "ShimServer":
+    """Return the shim; to import it takes seconds, in which the models load."""
+    from shim.app import create_app
+    from shim.server import ShimServer
+
+    return ShimServer(create_app(settings))
+
+
+def serve(shim: "ShimServer", triton: TritonServer, signals: StopSignals) -> int:
     """Run the shim, and Triton under it, until a signal; returns the exit code."""
-    shim = ShimServer(create_app(settings))
     supervisor = Supervisor(triton, give_up=shim.stop)
     supervisor.start()
     try:
