@@ -75,6 +75,23 @@ def test_a_file_without_prompts_is_refused(tmp_path: Path, text: str) -> None:
         Workload.of_file(path, {})
 
 
+def test_the_replies_to_prompts_of_a_file_have_the_lengths_that_were_asked_for(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "prompts"
+    path.write_text('one\n{"prompt": "two", "max_tokens": 3}\n')
+    free = Workload.of_file(path, {"top_k": 1})
+    assert [free.next().parameters for _ in range(2)] == [
+        {"top_k": 1},
+        {"top_k": 1, "max_tokens": 3},
+    ]
+    exact = Workload.of_file(path, {}, Lengths(8, 8))
+    assert [exact.next().parameters for _ in range(2)] == [
+        {"max_tokens": 8, "min_new_tokens": 8},
+        {"max_tokens": 3},
+    ]
+
+
 def test_markdown_is_split_behind_whole_blocks() -> None:
     assert split_blocks("a\nb\n\nc") == ("a\nb\n\n", "c")
     assert split_blocks("```\na\n\nb") == ("", "```\na\n\nb")

@@ -17,6 +17,7 @@ WORDS = (
 )
 SAMPLE_WORDS = 64
 MEASUREMENTS = 4
+LENGTH_PARAMETERS = {"max_tokens", "max_new_tokens", "max_length", "min_new_tokens", "min_length"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +83,24 @@ class Workload:
             chance = random.Random(seed)  # noqa: S311 - no secret
             while True:
                 words = max(1, round((prompt_tokens.draw(chance) - overhead) / tokens_per_word))
-                output = output_tokens.draw(chance)
-                limits = {"max_tokens": output, "min_new_tokens": output}
+                limits = _exactly(output_tokens.draw(chance))
                 yield BenchRequest(" ".join(chance.choices(WORDS, k=words)), limits | parameters)
 
         return cls(requests())
 
     @classmethod
-    def of_file(cls, path: Path, parameters: dict[str, Any]) -> Self:
+    def of_file(
+        cls,
+        path: Path,
+        parameters: dict[str, Any],
+        output_tokens: Lengths | None = None,
+        seed: int = 0,
+    ) -> Self:
         """Read a prompt a line, again and again: a text, or JSON as the predict routes take.
 
-        A JSON line has `prompt` or `messages`; what else it has are parameters of its own.
+        A JSON line has `prompt` or `messages`; what else it has are parameters of its own. Without
+        `output_tokens`, or with a length of its own, a reply ends where the model or a parameter
+        ends it.
 
         Raises:
             ValueError: a line is neither, or there is none.
@@ -101,8 +109,21 @@ class Workload:
         if not lines:
             raise ValueError(f"{path}: no prompts in it")
         read = [_read(path, number, line) for number, line in enumerate(lines, 1)]
-        requests = [BenchRequest(each.prompt, parameters | each.parameters) for each in read]
-        return cls(itertools.cycle(requests))
+
+        def requests() -> Iterator[BenchRequest]:
+            chance = random.Random(seed)  # noqa: S311 - no secret
+            for each in itertools.cycle(read):
+                is_free = LENGTH_PARAMETERS.isdisjoint(each.parameters)
+                limits = {}
+                if output_tokens and is_free:
+                    limits = _exactly(output_tokens.draw(chance))
+                yield BenchRequest(each.prompt, limits | parameters | each.parameters)
+
+        return cls(requests())
+
+
+def _exactly(tokens: int) -> dict[str, Any]:
+    return {"max_tokens": tokens, "min_new_tokens": tokens}
 
 
 def _read(path: Path, number: int, line: str) -> BenchRequest:

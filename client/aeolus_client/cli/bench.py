@@ -17,6 +17,7 @@ from aeolus_client.cli import options, terminal
 from aeolus_client.client import DEFAULT_TIMEOUT, AsyncClient
 from aeolus_client.errors import ServiceError
 
+PROMPT_TOKENS, OUTPUT_TOKENS = "128", "64"
 DEFAULT_REQUESTS = 100
 LATENCIES = {
     "first_token": "time to first token",
@@ -47,11 +48,15 @@ def bench(
     ] = None,
     warm_up: Annotated[int, typer.Option(min=0, help="Requests before, which do not count.")] = 4,
     prompt_tokens: Annotated[
-        str, typer.Option(metavar="N or LEAST:MOST", help="Length of the prompts.")
-    ] = "128",
+        str | None, typer.Option(metavar="N or LEAST:MOST", help="Of made prompts; else 128.")
+    ] = None,
     output_tokens: Annotated[
-        str, typer.Option(metavar="N or LEAST:MOST", help="Length of the replies.")
-    ] = "64",
+        str | None,
+        typer.Option(
+            metavar="N or LEAST:MOST",
+            help="Of the replies; else 64, or with --prompts as many as come.",
+        ),
+    ] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -99,8 +104,11 @@ def bench(
         inter_token_ms=slo_inter_token,
         end_to_end_ms=slo_end_to_end,
     )
+    if prompts is not None and prompt_tokens is not None:
+        raise typer.BadParameter("give --prompts or --prompt-tokens", param_hint="--prompts")
     try:
-        lengths = Lengths.parse(prompt_tokens), Lengths.parse(output_tokens)
+        prompt_lengths = Lengths.parse(prompt_tokens or PROMPT_TOKENS)
+        output_lengths = Lengths.parse(output_tokens or OUTPUT_TOKENS)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     parameters = options.read_parameters(given)
@@ -108,8 +116,9 @@ def bench(
 
     async def supply() -> Workload:
         if prompts is not None:
-            return Workload.of_file(prompts, parameters)
-        return await Workload.of_lengths(client, *lengths, parameters, seed)
+            given_lengths = output_lengths if output_tokens else None
+            return Workload.of_file(prompts, parameters, given_lengths, seed)
+        return await Workload.of_lengths(client, prompt_lengths, output_lengths, parameters, seed)
 
     samples: list[Sample] = []
     is_whole = True
