@@ -77,6 +77,7 @@ def declared(extras: set[str]) -> set[str]:
     return set().union(*(closure(normalized(each)) for each in direct))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", EXTRAS_OF_ROOMS)
 def test_a_room_imports_only_what_its_extras_install(room: str) -> None:
     installed = packages_distributions()
@@ -86,6 +87,7 @@ def test_a_room_imports_only_what_its_extras_install(room: str) -> None:
         assert distributions & allowed, f"{path.relative_to(ROOT)} imports {module}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "module", "extra"),
     [

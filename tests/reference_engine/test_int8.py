@@ -38,6 +38,7 @@ def rounded_model(directory: Path, ranks: int) -> Any:
     return model.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stablelm-zephyr-3b", "mistral-7b", "llama-3-8b-instruct"])
 @pytest.mark.parametrize("tensor_parallel_size", [1, 2])
 def test_each_token_is_likely_to_the_rounded_model(

@@ -77,6 +77,7 @@ def test_leaving_out_the_lane_permutation_is_noticed(tmp_path: Path) -> None:
     assert error_of(directory, "stablelm-zephyr-3b", 300) > 100 * TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", ["stablelm-zephyr-3b", "llama-3.1"])
 def test_leaving_out_the_rope_scaling_is_noticed(tmp_path: Path, shape: str) -> None:
     directory = converted(tmp_path, shape)

@@ -63,6 +63,7 @@ def assert_all_equal(found: list[torch.Tensor], expected: torch.Tensor) -> None:
         assert (logits - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 4])  # the Llamas have two key heads: four ranks share them
 @pytest.mark.parametrize("form", ["huggingface", "converted"])
 @pytest.mark.parametrize("shape", ["stablelm-zephyr-3b", "mistral-7b", "llama-2-70b", "llama-3.1"])

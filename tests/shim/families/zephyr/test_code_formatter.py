@@ -16,6 +16,7 @@ def test_python_code_takes_blacks_form() -> None:
     assert formatted("def add( a,b ):return a+b") == "def add(a, b):\n    return a + b\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "code", ["def (", "SELECT 1 FROM t;", "", "[" * 300 + "]" * 300, "x = " + "1 if 2 else " * 2000]
 )
