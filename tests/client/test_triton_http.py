@@ -20,6 +20,7 @@ from support.asking import QUESTION
 
 pytestmark = pytest.mark.server
 
+LIKELIEST = pytest.mark.not_on_executor("likely tokens beside those of a reply")
 REQUESTS: dict[str, dict[str, Any]] = {
     "whole": {},
     "streamed": {"stream": True},
@@ -40,8 +41,6 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "prioritized": {"priority": 0.75, "skip_special_tokens": False, "split_special_tokens": False},
     "logarithms": {"return_log_probs": True, "stream": True},
     "logarithms of beams": {"return_log_probs": True, "beam_width": 2},
-}
-LIKELIEST: dict[str, dict[str, Any]] = {
     "likeliest": {
         "return_log_probs": True,
         "top_logprobs": 3,
@@ -69,20 +68,18 @@ def replies(triton: TritonServer, **values: Any) -> list[Completion]:
     return asyncio.run(run())
 
 
-@pytest.mark.parametrize("values", REQUESTS.values(), ids=REQUESTS.keys())
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param(values, id=name, marks=LIKELIEST if "top_logprobs" in values else ())
+        for name, values in REQUESTS.items()
+    ],
+)
 def test_the_reply_is_that_of_grpc(triton: TritonServer, values: dict[str, Any]) -> None:
     defaults = {"messages": QUESTION, "max_tokens": 48, "return_output_ids": True}
     by_grpc, by_http = replies(triton, **{**defaults, **values})
     assert by_grpc.completion_tokens > 0
     assert by_http == by_grpc
-
-
-@pytest.mark.not_on_executor("likely tokens beside those of a reply")
-@pytest.mark.parametrize("values", LIKELIEST.values(), ids=LIKELIEST.keys())
-def test_the_likeliest_tokens_are_those_of_grpc(
-    triton: TritonServer, values: dict[str, Any]
-) -> None:
-    test_the_reply_is_that_of_grpc(triton, values)
 
 
 def failure(address: str, model: str = "ensemble", **values: Any) -> ServiceError:

@@ -113,11 +113,10 @@ class Workload:
         def requests() -> Iterator[BenchRequest]:
             chance = random.Random(seed)  # noqa: S311 - no secret
             for each in itertools.cycle(read):
-                is_free = LENGTH_PARAMETERS.isdisjoint(each.parameters)
-                limits = {}
-                if output_tokens and is_free:
-                    limits = _exactly(output_tokens.draw(chance))
-                yield BenchRequest(each.prompt, limits | parameters | each.parameters)
+                own = parameters | each.parameters
+                if output_tokens and LENGTH_PARAMETERS.isdisjoint(each.parameters):
+                    own = _exactly(output_tokens.draw(chance)) | own
+                yield BenchRequest(each.prompt, own)
 
         return cls(requests())
 

@@ -17,7 +17,7 @@ from aeolus_client.cli import options, terminal
 from aeolus_client.client import DEFAULT_TIMEOUT, AsyncClient
 from aeolus_client.errors import ServiceError
 
-PROMPT_TOKENS, OUTPUT_TOKENS = "128", "64"
+PROMPT_LENGTHS, OUTPUT_LENGTHS = Lengths(128, 128), Lengths(64, 64)
 DEFAULT_REQUESTS = 100
 LATENCIES = {
     "first_token": "time to first token",
@@ -106,19 +106,20 @@ def bench(
     )
     if prompts is not None and prompt_tokens is not None:
         raise typer.BadParameter("give --prompts or --prompt-tokens", param_hint="--prompts")
-    try:
-        prompt_lengths = Lengths.parse(prompt_tokens or PROMPT_TOKENS)
-        output_lengths = Lengths.parse(output_tokens or OUTPUT_TOKENS)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+    prompt_lengths, output_lengths = _lengths(prompt_tokens), _lengths(output_tokens)
     parameters = options.read_parameters(given)
     client = terminal.client(url, model=model, api_key=api_key, timeout=timeout, retries=0)
 
     async def supply() -> Workload:
         if prompts is not None:
-            given_lengths = output_lengths if output_tokens else None
-            return Workload.of_file(prompts, parameters, given_lengths, seed)
-        return await Workload.of_lengths(client, prompt_lengths, output_lengths, parameters, seed)
+            return Workload.of_file(prompts, parameters, output_lengths, seed)
+        return await Workload.of_lengths(
+            client,
+            prompt_lengths or PROMPT_LENGTHS,
+            output_lengths or OUTPUT_LENGTHS,
+            parameters,
+            seed,
+        )
 
     samples: list[Sample] = []
     is_whole = True
@@ -141,6 +142,16 @@ def bench(
         raise typer.Exit(terminal.INTERRUPTED)
     if not report.requests:
         raise typer.Exit(terminal.FAILED)
+
+
+def _lengths(text: str | None) -> Lengths | None:
+    """Read the lengths of an option, if it is given."""
+    if text is None:
+        return None
+    try:
+        return Lengths.parse(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 async def _bench(

@@ -76,6 +76,7 @@ def test_ask_takes_a_system_message_or_a_raw_prompt(capsys: Captured, url: str) 
         (["predict"], 2, "by -d or by -f"),
         (["bench", "-c", "1", "-r", "1"], 2, "--concurrency or --rate"),
         (["bench", "--prompt-tokens", "9:3"], 2, "9:3"),
+        (["bench", "--output-tokens", ""], 2, "invalid literal"),
         (["bench", "--prompts", __file__, "--prompt-tokens", "9"], 2, "--prompts or --prompt-t"),
         (["bench", "--plot", "/no/such/directory/plot.svg"], 2, "/no/such/directory is no"),
         (["ask", QUESTION, "--timeout", "0.001"], 3, "error: not done after 0.001 s"),
