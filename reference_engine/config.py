@@ -6,8 +6,9 @@ from typing import Self
 
 import torch
 
-from reference_engine.model.checkpoint import DTYPES, INT8, ModelShape, read_shape
+from reference_engine.model.checkpoint import DTYPES, INT8, read_model_config
 from reference_engine.model.hardware import AUTO, CPU, best_device, resolve_dtype
+from reference_engine.model.model_config import ModelConfig
 
 DEFAULT_MAX_SEQ_LEN = 4096
 TOKENS_PER_BLOCK = 32
@@ -23,7 +24,7 @@ class EngineConfig:
     checkpoint_dir: Path
     tokenizer_dir: Path
     """Where tokenizer.json is, which guided requests need."""
-    shape: ModelShape
+    model: ModelConfig
     dtype: str
     device: torch.device
     tensor_parallel_size: int
@@ -37,7 +38,7 @@ class EngineConfig:
     @property
     def is_shared(self) -> bool:
         """Whether the model is served by ranks, even if by one."""
-        return self.shape.num_ranks is not None or self.tensor_parallel_size > 1
+        return self.model.num_ranks is not None or self.tensor_parallel_size > 1
 
     @property
     def has_int8_weights(self) -> bool:
@@ -92,8 +93,8 @@ class EngineConfig:
             raise ValueError(f"dtype is {dtype!r}; use one of {', '.join((AUTO, *DTYPES))}")
         if tensor_parallel_size < 1:
             raise ValueError(f"tensor_parallel_size is {tensor_parallel_size}; use 1 or more")
-        shape = read_shape(Path(checkpoint_dir))
-        max_seq_len = _resolve_max_seq_len(max_seq_len, shape)
+        model = read_model_config(Path(checkpoint_dir))
+        max_seq_len = _resolve_max_seq_len(max_seq_len, model)
         num_blocks = max_batch_size * -(-max_seq_len // TOKENS_PER_BLOCK)
         if max_tokens_in_paged_kv_cache is not None:
             num_blocks = max_tokens_in_paged_kv_cache // TOKENS_PER_BLOCK
@@ -102,15 +103,15 @@ class EngineConfig:
                 f"max_tokens_in_paged_kv_cache is {max_tokens_in_paged_kv_cache};"
                 f" it must be at least {TOKENS_PER_BLOCK}"
             )
-        is_shared = shape.num_ranks is not None or tensor_parallel_size > 1
+        is_shared = model.num_ranks is not None or tensor_parallel_size > 1
         device = CPU if is_shared else best_device()
         if dtype == INT8 and device != CPU:
             raise ValueError("dtype int8 is for CPUs; use bfloat16 on a GPU")
         return cls(
             checkpoint_dir=Path(checkpoint_dir),
             tokenizer_dir=Path(tokenizer_dir or checkpoint_dir),
-            shape=shape,
-            dtype=resolve_dtype(dtype, shape, device),
+            model=model,
+            dtype=resolve_dtype(dtype, model, device),
             device=device,
             tensor_parallel_size=tensor_parallel_size,
             max_batch_size=max_batch_size,
@@ -121,8 +122,8 @@ class EngineConfig:
         )
 
 
-def _resolve_max_seq_len(asked: int | None, shape: ModelShape) -> int:
-    limit = shape.max_position_embeddings
+def _resolve_max_seq_len(asked: int | None, model: ModelConfig) -> int:
+    limit = model.max_position_embeddings
     if asked is None:
         return min(limit, DEFAULT_MAX_SEQ_LEN)
     if not 2 <= asked <= limit:

@@ -20,11 +20,13 @@ from engine_step.validation import Limits, validate
 from reference_engine.config import EngineConfig
 from reference_engine.guides import Guides, MakeFollower
 from reference_engine.model.blocks import BlockPool
-from reference_engine.model.checkpoint import load_model
+from reference_engine.model.checkpoint import torch_dtype
 from reference_engine.model.decoder import Decoder
 from reference_engine.model.hardware import use_threads_for
 from reference_engine.model.kv_cache import KVCache
 from reference_engine.model.model_runner import ModelRunner, Runner
+from reference_engine.model.parameters import Parameters
+from reference_engine.model.weights import HuggingFaceWeights
 from reference_engine.ranks.leader import open_ranks
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence
@@ -45,8 +47,8 @@ class ReferenceEngine:
 
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
-        self._guides = Guides(config.tokenizer_dir, config.shape.vocab_size)
-        self._limits = Limits(config.shape.vocab_size, config.max_seq_len, config.max_beam_width)
+        self._guides = Guides(config.tokenizer_dir, config.model.vocab_size)
+        self._limits = Limits(config.model.vocab_size, config.max_seq_len, config.max_beam_width)
         pool = BlockPool(config.num_blocks, config.block_size)
         self._scheduler = Scheduler(config.max_batch_size, config.max_queue_size, pool)
         self._is_loaded = False
@@ -104,16 +106,16 @@ class ReferenceEngine:
             with open_ranks(config, self._scheduler.interrupt) as runner:
                 yield runner
             return
-        use_threads_for(config.shape)
-        # The model has no name here: it would keep the mapped file in memory.
-        decoder = Decoder(
-            load_model(config.checkpoint_dir, config.dtype, config.device),
-            config.max_seq_len,
-            has_int8_weights=config.has_int8_weights,
-        )
-        cache = KVCache(
-            config.shape, config.num_blocks, config.block_size, decoder.dtype, config.device
-        )
+        use_threads_for(config.model)
+        dtype = torch_dtype(config.dtype)
+        with HuggingFaceWeights(config.checkpoint_dir, is_tied=config.model.is_tied) as weights:
+            decoder = Decoder(
+                config.model,
+                Parameters(weights, dtype, config.device),
+                config.max_seq_len,
+                has_int8_weights=config.has_int8_weights,
+            )
+        cache = KVCache(config.model, config.num_blocks, config.block_size, dtype, config.device)
         yield ModelRunner(decoder, cache)
 
     def _run(self, loaded: Future[None]) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from transformers import AutoTokenizer
-
 from aeolus_contract.checkpoint import eos_token_ids
 from engine_step.interface import EngineRequest, SamplingConfig, TokenEvent
 from reference_engine.config import EngineConfig
@@ -28,6 +26,9 @@ class Engine:
     """
 
     def __init__(self, checkpoint_dir: str | Path, **limits: Any) -> None:
+        # Only here: importing transformers takes longer than the rest of a server's start.
+        from transformers import AutoTokenizer
+
         self._tokenizer = AutoTokenizer.from_pretrained(checkpoint_dir, local_files_only=True)
         self._end_ids = eos_token_ids(Path(checkpoint_dir))
         self._engine = ReferenceEngine(EngineConfig.resolve(checkpoint_dir, **limits))

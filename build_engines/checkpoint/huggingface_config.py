@@ -15,10 +15,9 @@ from pydantic import (
     model_validator,
 )
 
+from build_engines.checkpoint.config_defaults import with_defaults
 from build_engines.checkpoint.forms import other_content, other_form
 from catalog import field_problems
-
-DEFAULT_THETA = 10000.0
 
 
 class CheckpointError(ValueError):
@@ -74,28 +73,7 @@ class HuggingFaceConfig(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, content: Any) -> Any:
-        """Supply what older files leave out, as transformers does."""
-        if not isinstance(content, dict):
-            return content
-        filled = dict(content)
-        # huggingface/transformers, src/transformers/modeling_rope_utils.py: transformers 4 wrote
-        # rope_theta and rope_scaling, which win over rope_parameters, where 5 puts everything.
-        rope = dict(content.get("rope_scaling") or content.get("rope_parameters") or {})
-        rope.setdefault("rope_type", rope.get("type", "default"))
-        for name, default in (("rope_theta", DEFAULT_THETA), ("partial_rotary_factor", None)):
-            value = content.get(name)
-            rope.setdefault(name, default if value is None else value)
-        if rope["partial_rotary_factor"] is None:
-            # The default of transformers' StableLmConfig; the other classes rotate every lane.
-            is_partial = "StableLmForCausalLM" in (content.get("architectures") or ())
-            rope["partial_rotary_factor"] = 0.25 if is_partial else 1.0
-        filled["rope_parameters"] = rope
-        heads, hidden = content.get("num_attention_heads"), content.get("hidden_size")
-        if filled.get("num_key_value_heads") is None:
-            filled["num_key_value_heads"] = heads
-        if filled.get("head_dim") is None and heads and hidden:
-            filled["head_dim"] = hidden // heads
-        return filled
+        return with_defaults(content) if isinstance(content, dict) else content
 
     @model_validator(mode="after")
     def _heads_are_grouped(self) -> Self:

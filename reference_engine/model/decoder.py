@@ -9,13 +9,17 @@ through every projection side by side.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch.nn import functional
 
+from reference_engine.model.checkpoint import CheckpointError
 from reference_engine.model.kv_cache import AttentionPlan, KVCache
-from reference_engine.model.projection import Map, int8_projection, packed_projection
+from reference_engine.model.model_config import ModelConfig
+from reference_engine.model.parameters import Parameters
+from reference_engine.model.projection import Linear, Map, int8_projection, packed_projection
+from reference_engine.model.rotary import rotary_tables
+from reference_engine.model.weights import EMBEDDING
 
 
 def unchanged(tensor: torch.Tensor) -> torch.Tensor:
@@ -25,8 +29,10 @@ def unchanged(tensor: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """The weights of one layer as functions of [tokens, width]."""
+    """The weights of one layer as functions of [tokens, width]; heads are those of this rank."""
 
+    num_heads: int
+    num_kv_heads: int
     input_norm: Map
     query_key_value: Map
     head_norm: Map | None  # of queries and keys [tokens, heads + kv_heads, head_dim]
@@ -37,21 +43,25 @@ class _Layer:
 
 
 class Decoder:
-    """Computes hidden states and logits from a transformers model's weights.
+    """Computes hidden states and logits.
 
     Args:
-        model: a transformers `LlamaForCausalLM`, `MistralForCausalLM` or `StableLmForCausalLM`;
-            its layers are emptied on the way and every weight is copied, so that none is held
-            twice, neither as another tensor nor as a page of the mapped file.
+        config: of the whole model.
+        parameters: the model's, or one rank's share of them. Every one is copied, so that none is
+            held twice, neither as another tensor nor as a page of the mapped file.
         max_seq_len: positions to prepare the rotary embedding for.
         all_reduce: from one rank's share of a projection's output to the sum of all ranks'.
         all_gather: from logits of one rank's part of the vocabulary to all, perhaps padded.
         has_int8_weights: whether the weights of projections are rounded to int8.
+
+    Raises:
+        CheckpointError: a parameter is missing or of another shape than `config` says.
     """
 
     def __init__(
         self,
-        model: Any,
+        config: ModelConfig,
+        parameters: Parameters,
         max_seq_len: int,
         all_reduce: Map = unchanged,
         all_gather: Map = unchanged,
@@ -59,22 +69,21 @@ class Decoder:
         has_int8_weights: bool = False,
     ) -> None:
         projection = int8_projection if has_int8_weights else packed_projection
-        config, body = model.config, model.model
-        self.dtype: torch.dtype = model.dtype
+        read = _Reader(config, parameters)
         self._all_reduce, self._all_gather = all_reduce, all_gather
-        self._vocab_size: int = config.vocab_size
-        self._num_heads: int = config.num_attention_heads
-        self._num_kv_heads: int = config.num_key_value_heads
-        self._head_dim: int = body.layers[0].self_attn.head_dim
-        self._embedding = body.embed_tokens.weight.clone()
-        self._activation: Map = body.layers[0].mlp.act_fn
-        self._layers = []
-        for index in range(len(body.layers)):
-            self._layers.append(_layer(body.layers[index], projection))
-            body.layers[index] = None
-        self._norm = _norm(body.norm)
-        self._head = projection(model.lm_head)
-        self._cos, self._sin = _rotary_tables(body, max_seq_len)
+        self._vocab_size = config.vocab_size
+        self._head_dim = config.head_dim
+        self._embedding = parameters.read(EMBEDDING, config.vocab_size, config.hidden_size).clone()
+        self._activation = _activation(config.activation)
+        self._layers = [
+            _layer(config, read, f"model.layers.{index}", projection)
+            for index in range(config.num_layers)
+        ]
+        self._norm = read.norm("model.norm")
+        self._head = projection(read.linear("lm_head", config.hidden_size, config.vocab_size))
+        self._cos, self._sin = rotary_tables(
+            config, max_seq_len, parameters.dtype, parameters.device
+        )
 
     def hidden_states(self, plan: AttentionPlan, cache: KVCache) -> torch.Tensor:
         """Run the planned tokens through all layers; returns [tokens, width] before the norm."""
@@ -103,13 +112,13 @@ class Decoder:
         """Return rotated queries, and rotated keys with values, as `KVCache.attend` takes them."""
         projected = layer.query_key_value(normed)
         heads = projected.view(len(projected), -1, self._head_dim)
-        queries_keys = heads[:, : self._num_heads + self._num_kv_heads]
+        queries_keys = heads[:, : layer.num_heads + layer.num_kv_heads]
         if layer.head_norm is not None:
             queries_keys.copy_(layer.head_norm(queries_keys))
         lanes = queries_keys[..., : cos.shape[-1]]
         halves_swapped = torch.cat(lanes.chunk(2, dim=-1)[::-1], dim=-1)
         lanes.mul_(cos).addcmul_(halves_swapped, sin)
-        width = self._num_heads * self._head_dim
+        width = layer.num_heads * self._head_dim
         return projected[:, :width], projected[:, width:]
 
     def _mlp(self, layer: _Layer, normed: torch.Tensor) -> torch.Tensor:
@@ -117,30 +126,69 @@ class Decoder:
         return self._all_reduce(layer.down(self._activation(gate).mul_(up)))
 
 
-def _layer(layer: Any, projection: Callable[..., Map]) -> _Layer:
-    attention, mlp = layer.self_attn, layer.mlp
-    return _Layer(
-        input_norm=_norm(layer.input_layernorm),
-        query_key_value=projection(attention.q_proj, attention.k_proj, attention.v_proj),
-        head_norm=_head_norm(attention) if getattr(attention, "qk_layernorm", False) else None,
-        attention_output=projection(attention.o_proj),
-        mlp_norm=_norm(layer.post_attention_layernorm) if layer.post_attention_layernorm else None,
-        gate_up=projection(mlp.gate_proj, mlp.up_proj),
-        down=projection(mlp.down_proj),
-    )
+class _Reader:
+    """Reads modules by their names."""
 
+    def __init__(self, config: ModelConfig, parameters: Parameters) -> None:
+        self._config = config
+        self._parameters = parameters
 
-def _norm(module: Any) -> Map:
-    weight = module.weight.clone()
-    if isinstance(module, torch.nn.LayerNorm):
+    def linear(self, name: str, inputs: int, outputs: int, has_bias: bool = False) -> Linear:
+        weight = self._parameters.read(f"{name}.weight", outputs, inputs)
+        bias = self._parameters.read_if_own(f"{name}.bias", outputs) if has_bias else None
+        return Linear(weight, bias)
+
+    def norm(self, name: str) -> Map:
+        size, epsilon = self._config.hidden_size, self._config.norm_epsilon
+        weight = self._parameters.read(f"{name}.weight", size).clone()
+        if not self._config.has_layer_norm:
+            return partial(_rms_norm, weight=weight, epsilon=epsilon)
+        bias = self._parameters.read(f"{name}.bias", size).clone()
         return partial(
-            functional.layer_norm,
-            normalized_shape=weight.shape,
-            weight=weight,
-            bias=None if module.bias is None else module.bias.clone(),
-            eps=module.eps,
+            functional.layer_norm, normalized_shape=[size], weight=weight, bias=bias, eps=epsilon
         )
-    return partial(_rms_norm, weight=weight, epsilon=module.variance_epsilon)
+
+    def head_norm(self, queries: str, keys: str) -> Map:
+        """Return the norms of all query and key heads, each with its own weight."""
+        config, read = self._config, self._parameters.read_if_own
+        names = [f"{queries}.norms.{head}.weight" for head in range(config.num_heads)]
+        names += [f"{keys}.norms.{head}.weight" for head in range(config.num_kv_heads)]
+        weights = [read(name, config.head_dim) for name in names]
+        own = torch.stack([weight for weight in weights if weight is not None])
+
+        def apply(heads: torch.Tensor) -> torch.Tensor:
+            return functional.layer_norm(heads, heads.shape[-1:], eps=config.norm_epsilon) * own
+
+        return apply
+
+
+def _layer(config: ModelConfig, read: _Reader, name: str, projection: Callable[..., Map]) -> _Layer:
+    attention, mlp = f"{name}.self_attn", f"{name}.mlp"
+    width, queries = config.hidden_size, config.num_heads * config.head_dim
+    keys, inner = config.num_kv_heads * config.head_dim, config.intermediate_size
+    query_key_value = [
+        read.linear(f"{attention}.{module}", width, outputs, config.has_query_key_value_bias)
+        for module, outputs in (("q_proj", queries), ("k_proj", keys), ("v_proj", keys))
+    ]
+    gate_up = [
+        read.linear(f"{mlp}.{module}", width, inner, config.has_mlp_bias)
+        for module in ("gate_proj", "up_proj")
+    ]
+    output = read.linear(f"{attention}.o_proj", queries, width, config.has_attention_output_bias)
+    head_norm = None
+    if config.has_head_norms:
+        head_norm = read.head_norm(f"{attention}.q_layernorm", f"{attention}.k_layernorm")
+    return _Layer(
+        num_heads=len(query_key_value[0].weight) // config.head_dim,
+        num_kv_heads=len(query_key_value[1].weight) // config.head_dim,
+        input_norm=read.norm(f"{name}.input_layernorm"),
+        query_key_value=projection(*query_key_value),
+        head_norm=head_norm,
+        attention_output=projection(output),
+        mlp_norm=None if config.is_parallel else read.norm(f"{name}.post_attention_layernorm"),
+        gate_up=projection(*gate_up),
+        down=projection(read.linear(f"{mlp}.down_proj", inner, width, config.has_mlp_bias)),
+    )
 
 
 def _rms_norm(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -150,25 +198,13 @@ def _rms_norm(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> tor
     return weight * (wide * scale).to(hidden.dtype)
 
 
-def _head_norm(attention: Any) -> Map:
-    """Return the norms of all query and key heads, each with its own weight, as one function."""
-    norms = [*attention.q_layernorm.norms, *attention.k_layernorm.norms]
-    weight = torch.stack([norm.weight for norm in norms])
-    epsilon = norms[0].eps
+def _activation(name: str) -> Map:
+    if name == "silu":
+        return functional.silu
+    # Only here: importing transformers takes longer than everything else of a start.
+    from transformers.activations import ACT2FN
 
-    def apply(heads: torch.Tensor) -> torch.Tensor:
-        return functional.layer_norm(heads, heads.shape[-1:], eps=epsilon) * weight
-
-    return apply
-
-
-def _rotary_tables(body: Any, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return cosines and sines [length, 1, rotary lanes] from the model's own embedding.
-
-    The sines of the first half are negative: x * cos + swapped(x) * sin rotates.
-    """
-    like = body.embed_tokens.weight
-    positions = torch.arange(length, device=like.device)[None]
-    cos, sin = (table[0, :, None] for table in body.rotary_emb(like, positions))
-    half = sin.shape[-1] // 2
-    return cos, torch.cat((-sin[..., :half], sin[..., half:]), dim=-1)
+    if name not in ACT2FN:
+        raise CheckpointError(f"hidden_act is {name!r}, which transformers does not have")
+    function: Map = ACT2FN[name]
+    return function

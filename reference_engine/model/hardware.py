@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from reference_engine.model.checkpoint import ModelShape
+from reference_engine.model.model_config import ModelConfig
 
 AUTO = "auto"
 CPU = torch.device("cpu")
@@ -19,19 +19,19 @@ def best_device() -> torch.device:
     return torch.device("cuda") if torch.cuda.is_available() else CPU
 
 
-def resolve_dtype(asked: str, shape: ModelShape, device: torch.device) -> str:
+def resolve_dtype(asked: str, model: ModelConfig, device: torch.device) -> str:
     """Return what "auto" stands for: bfloat16 where the device has it and the model gains."""
     if asked != AUTO:
         return asked
-    if shape.hidden_size < SMALL_HIDDEN_SIZE:
+    if model.hidden_size < SMALL_HIDDEN_SIZE:
         return "float32"
     is_native = torch.cuda.is_bf16_supported() if device.type == "cuda" else _has_bfloat16()
     return "bfloat16" if is_native else "float32"
 
 
-def use_threads_for(shape: ModelShape) -> None:
+def use_threads_for(model: ModelConfig) -> None:
     """Let the calling thread compute a small model alone, without OpenMP's other threads."""
-    if shape.hidden_size < SMALL_HIDDEN_SIZE:
+    if model.hidden_size < SMALL_HIDDEN_SIZE:
         torch.set_num_threads(1)
 
 

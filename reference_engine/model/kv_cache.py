@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from reference_engine.model.checkpoint import ModelShape
+from reference_engine.model.model_config import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +75,22 @@ class KVCache:
 
     def __init__(
         self,
-        shape: ModelShape,
+        config: ModelConfig,
         num_blocks: int,
         block_size: int,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        self._shape = shape
+        self._config = config
         self._block_size = block_size
         self._dtype = dtype
         self._device = device
-        self._pieces = 2 * shape.num_kv_heads
+        self._pieces = 2 * config.num_kv_heads
         # Zeros, not empty: attention multiplies masked positions by 0, and 0 * NaN is NaN.
-        block_bytes = self._pieces * block_size * shape.head_dim * dtype.itemsize
+        block_bytes = self._pieces * block_size * config.head_dim * dtype.itemsize
         self._layers = [
             _zeros(num_blocks * block_bytes, device).view(dtype).view(num_blocks, -1)
-            for _ in range(shape.num_layers)
+            for _ in range(config.num_layers)
         ]
 
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
@@ -145,7 +145,7 @@ class KVCache:
         Returns:
             [tokens, heads * head_dim].
         """
-        head_dim = self._shape.head_dim
+        head_dim = self._config.head_dim
         slots = self._layers[layer].view(-1, head_dim)
         slots.index_copy_(0, plan.slots, keys_values.reshape(-1, head_dim))
         pieces = slots.view(-1, self._block_size * head_dim)
@@ -153,7 +153,7 @@ class KVCache:
         for group in plan.groups:
             rows, tokens = group.rows, group.tokens
             keys, values = pieces.index_select(0, group.pieces).view(
-                2, rows, self._shape.num_kv_heads, -1, head_dim
+                2, rows, self._config.num_kv_heads, -1, head_dim
             )
             # Query heads that share a key head stand side by side, as if they were tokens.
             asked = queries[group.begin : group.begin + rows * tokens]
@@ -175,13 +175,13 @@ class KVCache:
         positions = (starts[:, None] + torch.arange(tokens, device=self._device))[:, :, None]
         places = torch.arange(num_blocks * self._block_size, device=self._device)
         hidden = places > positions
-        if self._shape.sliding_window is not None:
-            hidden |= places <= positions - self._shape.sliding_window
+        if self._config.sliding_window is not None:
+            hidden |= places <= positions - self._config.sliding_window
         mask = torch.zeros_like(hidden, dtype=self._dtype).masked_fill_(hidden, -torch.inf)
         if tokens == 1:
-            mask = mask.repeat_interleave(self._shape.num_kv_heads, dim=0)
+            mask = mask.repeat_interleave(self._config.num_kv_heads, dim=0)
         else:
-            shared_by = self._shape.num_heads // self._shape.num_kv_heads
+            shared_by = self._config.num_heads // self._config.num_kv_heads
             mask = mask.repeat_interleave(shared_by, dim=1)[:, None]
         return _Group(begin, len(rows), tokens, pieces.flatten(), mask)
 

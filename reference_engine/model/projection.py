@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
@@ -19,13 +19,20 @@ VECTOR = 32
 Map = Callable[[torch.Tensor], torch.Tensor]
 
 
-def packed_projection(*modules: Any) -> Map:
-    """Return one function that gives the outputs of `torch.nn.Linear` modules side by side.
+class Linear(NamedTuple):
+    """A linear layer: `weight` [outputs, inputs], `bias` [outputs]."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+
+def packed_projection(*layers: Linear) -> Map:
+    """Return one function that gives the outputs of layers with one input side by side.
 
     On a CPU the weights are packed once, where torch would do so in every call. Packed or not, they
     are a copy: a view would keep the whole file of a checkpoint in memory.
     """
-    weight, bias = _side_by_side(modules)
+    weight, bias = _side_by_side(layers)
     if not _can_be_packed(weight):
         return partial(functional.linear, weight=weight, bias=bias)
     # The operators that torch.compile itself uses (pytorch/pytorch, torch/_inductor/mkldnn_ir.py).
@@ -42,13 +49,13 @@ def packed_projection(*modules: Any) -> Map:
     return project
 
 
-def int8_projection(*modules: Any) -> Map:
+def int8_projection(*layers: Linear) -> Map:
     """Return what `packed_projection` does, for bfloat16, with weights rounded to int8.
 
     Each output has a scale, so that its largest weight is 127. For few tokens, where a product
     waits for its weights, only a quarter of float32's bytes are read.
     """
-    weight, bias = _side_by_side(modules)
+    weight, bias = _side_by_side(layers)
     int8, scales = quantize(weight)
     many_dtype = torch.bfloat16 if _computes_bfloat16() else torch.float32
     most_at_once = FEW_TOKENS if all(side % VECTOR == 0 for side in int8.shape) else 0
@@ -72,11 +79,10 @@ def quantize(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return steps.clamp_(-LARGEST_INT8, LARGEST_INT8).to(torch.int8), scales
 
 
-def _side_by_side(modules: Sequence[Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    weight = torch.cat([module.weight for module in modules])
-    if modules[0].bias is None:
-        return weight, None
-    return weight, torch.cat([module.bias for module in modules])
+def _side_by_side(layers: Sequence[Linear]) -> Linear:
+    weight = torch.cat([layer.weight for layer in layers])
+    biases = [layer.bias for layer in layers if layer.bias is not None]
+    return Linear(weight, torch.cat(biases) if biases else None)
 
 
 def padded_length(tokens: int) -> int:

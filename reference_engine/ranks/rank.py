@@ -2,18 +2,23 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn import functional
 
 from reference_engine.config import EngineConfig
+from reference_engine.model.checkpoint import CheckpointError, torch_dtype
 from reference_engine.model.decoder import Decoder
 from reference_engine.model.kv_cache import KVCache
 from reference_engine.model.model_runner import ModelRunner
+from reference_engine.model.parameters import Parameters
+from reference_engine.model.weights import HuggingFaceWeights
 from reference_engine.ranks.collectives import Collectives
-from reference_engine.ranks.shard import load_shard, shape_of
-from reference_engine.ranks.share import Rank
+from reference_engine.ranks.converted_weights import ConvertedWeights
+from reference_engine.ranks.share import Rank, check_divisible, own_config, region_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +39,61 @@ class Call:
 
 
 def load_rank(config: EngineConfig, rank: Rank) -> tuple[ModelRunner, Collectives]:
-    """Load one rank's share; the runner computes once its collectives are connected.
+    """Load one rank's share; nothing else of the weights is read.
+
+    The runner computes once its collectives are connected.
 
     Raises:
         CheckpointError: the checkpoint cannot be read or not be shared like this.
     """
-    collectives = Collectives(rank)
-    model = load_shard(config.checkpoint_dir, config.dtype, rank)
-    shape = shape_of(config.shape, rank)
-    cache = KVCache(shape, config.num_blocks, config.block_size, model.dtype, config.device)
-    decoder = Decoder(
-        model,
-        config.max_seq_len,
-        collectives.all_reduce,
-        collectives.all_gather,
-        has_int8_weights=config.has_int8_weights,
+    model, collectives = config.model, Collectives(rank)
+    _check_shareable(config, rank)
+    vocabulary_part = -(-model.vocab_size // rank.size)
+
+    def all_gather(logits: torch.Tensor) -> torch.Tensor:
+        missing = vocabulary_part - logits.shape[-1]  # the last rank may have fewer
+        return collectives.all_gather(functional.pad(logits, (0, missing)))
+
+    with _open_weights(config, rank) as weights:
+        decoder = Decoder(
+            model,
+            Parameters(
+                weights,
+                torch_dtype(config.dtype),
+                config.device,
+                partial(region_of, model=model, rank=rank),
+            ),
+            config.max_seq_len,
+            collectives.all_reduce,
+            all_gather,
+            has_int8_weights=config.has_int8_weights,
+        )
+    cache = KVCache(
+        own_config(model, rank),
+        config.num_blocks,
+        config.block_size,
+        torch_dtype(config.dtype),
+        config.device,
     )
     return ModelRunner(decoder, cache), collectives
+
+
+def _check_shareable(config: EngineConfig, rank: Rank) -> None:
+    directory, ranks = config.checkpoint_dir, config.model.num_ranks
+    if ranks is not None and ranks != rank.size:
+        raise CheckpointError(
+            f"{directory}: was converted for {ranks} ranks, but tensor_parallel_size is {rank.size}"
+        )
+    try:
+        check_divisible(config.model, rank.size)
+    except ValueError as error:
+        raise CheckpointError(f"{directory}: {error}") from error
+
+
+def _open_weights(config: EngineConfig, rank: Rank) -> HuggingFaceWeights | ConvertedWeights:
+    if config.model.num_ranks is None:
+        return HuggingFaceWeights(config.checkpoint_dir, is_tied=config.model.is_tied)
+    return ConvertedWeights(config.checkpoint_dir, rank)
 
 
 def use_own_cores(rank: Rank) -> None:

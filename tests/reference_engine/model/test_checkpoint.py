@@ -66,7 +66,7 @@ def test_a_missing_weight_is_refused_and_named(copy: Path) -> None:
     weights = load_file(copy / "model.safetensors")
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, copy / "model.safetensors", {"format": "pt"})
-    assert_refused(copy, r"1 weights are missing \(model.layers.1.mlp.up_proj.weight\)")
+    assert_refused(copy, "model.layers.1.mlp.up_proj.weight is missing")
 
 
 def test_a_weight_of_another_shape_is_refused(copy: Path) -> None:

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 
 from engine_step.interface import EngineRequest
 from reference_engine.model.blocks import BlockPool
-from reference_engine.model.checkpoint import load_model, read_shape
+from reference_engine.model.checkpoint import read_model_config
 from reference_engine.model.decoder import Decoder
 from reference_engine.model.hardware import CPU
 from reference_engine.model.kv_cache import KVCache
 from reference_engine.model.model_runner import ModelRunner
+from reference_engine.model.parameters import Parameters
+from reference_engine.model.weights import Region
 from reference_engine.scheduler import Scheduler
 from reference_engine.sequence import Sequence
 from reference_engine.step_loop import StepLoop
@@ -50,17 +53,28 @@ GREEDY_KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+class Loaded:
+    """Weights that were read before: safetensors itself would make them on "meta"."""
+
+    def __init__(self, checkpoint: Path) -> None:
+        self._tensors = load_file(checkpoint / "model.safetensors")
+
+    def read(self, name: str, shape: tuple[int, ...], region: Region) -> torch.Tensor:
+        assert self._tensors[name].shape == shape
+        return self._tensors[name][region]
+
+
 def serve_on_cpu_where_meta_is_default(
     checkpoint: Path, requests: list[EngineRequest]
 ) -> list[Replies]:
-    shape = read_shape(checkpoint)
-    model = load_model(checkpoint, "float32", CPU)
+    config, weights = read_model_config(checkpoint), Loaded(checkpoint)
     replies = [Replies() for _ in requests]
     with torch.inference_mode(), torch.device("meta"):
         pool = BlockPool(64, 32)
         scheduler = Scheduler(16, 0, pool)
-        cache = KVCache(shape, pool.num_blocks, pool.block_size, torch.float32, CPU)
-        loop = StepLoop(scheduler, ModelRunner(Decoder(model, 256), cache))
+        cache = KVCache(config, pool.num_blocks, pool.block_size, torch.float32, CPU)
+        decoder = Decoder(config, Parameters(weights, torch.float32, CPU), 256)
+        loop = StepLoop(scheduler, ModelRunner(decoder, cache))
         for one, listener in zip(requests, replies, strict=True):
             scheduler.add(Sequence(one, listener, 256))
         while scheduler.live():

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from reference_engine.model.projection import (
+    Linear,
     int8_projection,
     packed_projection,
     padded_length,
@@ -14,9 +16,10 @@ from reference_engine.model.projection import (
 pytestmark = pytest.mark.filterwarnings("error")
 
 
-def linear(inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> nn.Linear:
+def linear(inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> Linear:
     torch.manual_seed(inputs + outputs)
-    return nn.Linear(inputs, outputs, bias=bias, dtype=dtype)
+    module = nn.Linear(inputs, outputs, bias=bias, dtype=dtype)
+    return Linear(module.weight, module.bias)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -25,18 +28,18 @@ def linear(inputs: int, outputs: int, bias: bool, dtype: torch.dtype) -> nn.Line
 def test_a_projection_equals_torchs_linear(
     dtype: torch.dtype, bias: bool, inputs: int, outputs: int
 ) -> None:
-    modules = [linear(inputs, outputs + more, bias, dtype) for more in (0, 3)]
+    layers = [linear(inputs, outputs + more, bias, dtype) for more in (0, 3)]
     with torch.inference_mode():
-        project = packed_projection(*modules)
+        project = packed_projection(*layers)
         for tokens in (1, 2, 9, 16, 17, 100):
             hidden = torch.randn(tokens, inputs).to(dtype)
-            expected = torch.cat([module(hidden) for module in modules], dim=-1)
+            expected = torch.cat([functional.linear(hidden, *each) for each in layers], dim=-1)
             tolerance = 1e-5 if dtype == torch.float32 else 2e-2
             torch.testing.assert_close(project(hidden), expected, rtol=tolerance, atol=tolerance)
 
 
-def dequantized(module: nn.Linear) -> torch.Tensor:
-    int8, scales = quantize(module.weight)
+def dequantized(weight: torch.Tensor) -> torch.Tensor:
+    int8, scales = quantize(weight)
     return int8.double() * scales.double()[:, None]
 
 
@@ -47,15 +50,15 @@ def dequantized(module: nn.Linear) -> torch.Tensor:
 def test_an_int8_projection_is_that_of_the_rounded_weights(
     bias: bool, inputs: int, outputs: int
 ) -> None:
-    modules = [linear(inputs, outputs + more, bias, torch.bfloat16) for more in (0, 32)]
+    layers = [linear(inputs, outputs + more, bias, torch.bfloat16) for more in (0, 32)]
     with torch.inference_mode():
-        project = int8_projection(*modules)
-        weight = torch.cat([dequantized(module) for module in modules])
+        project = int8_projection(*layers)
+        weight = torch.cat([dequantized(each.weight) for each in layers])
         for tokens in (1, 2, 64, 65):
             hidden = torch.randn(tokens, inputs).bfloat16()
             expected = hidden.double() @ weight.T
             if bias:
-                expected += torch.cat([module.bias for module in modules]).double()
+                expected += torch.cat([each.bias for each in layers if each.bias is not None])
             torch.testing.assert_close(project(hidden).double(), expected, rtol=2e-2, atol=2e-2)
 
 

@@ -17,7 +17,6 @@ from reference_engine.config import EngineConfig
 from reference_engine.model.checkpoint import CheckpointError
 from reference_engine.model.kv_cache import Row
 from reference_engine.ranks.rank import load_rank
-from reference_engine.ranks.shard import load_shard
 from reference_engine.ranks.share import Rank
 from support import tiny_models
 from support.checkpoints import make_stablelm
@@ -27,13 +26,14 @@ BLOCK_SIZE = 16
 ROW = Row(tiny_models.token_ids(LENGTH).tolist(), 0, [3, 1, 2])
 
 
+def config_of(checkpoint: Path) -> EngineConfig:
+    resolved = EngineConfig.resolve(checkpoint, dtype="float32", max_seq_len=LENGTH)
+    return replace(resolved, num_blocks=4, block_size=BLOCK_SIZE)
+
+
 def logits_of_ranks(checkpoint: Path, size: int, rendezvous: Path) -> list[torch.Tensor]:
     """Logits after the last token of ROW, as each rank knows them."""
-    config = replace(
-        EngineConfig.resolve(checkpoint, dtype="float32", max_seq_len=LENGTH),
-        num_blocks=4,
-        block_size=BLOCK_SIZE,
-    )
+    config = config_of(checkpoint)
 
     def compute(index: int) -> torch.Tensor:
         with torch.inference_mode():
@@ -113,7 +113,7 @@ def test_ranks_that_do_not_fit_are_refused(tmp_path: Path, size: int, reason: st
     if size == 2:
         checkpoint = converted("llama-2-70b", tmp_path / "converted", 4)
     with pytest.raises(CheckpointError, match=reason):
-        load_shard(checkpoint, "float32", Rank(0, size))
+        load_rank(config_of(checkpoint), Rank(0, size))
 
 
 @pytest.mark.parametrize("form", ["huggingface", "converted"])
@@ -132,7 +132,7 @@ def test_damaged_weights_are_named(tmp_path: Path, form: str, damage: str) -> No
         tensors[name] = tensor[:-1].contiguous()
     save_file(tensors, path)
     with pytest.raises(CheckpointError, match=f"{name} .*{damage}"):
-        load_shard(directory, "float32", Rank(0, 1))
+        load_rank(config_of(directory), Rank(0, 1))
 
 
 def test_a_quantized_or_unknown_conversion_is_refused_by_name(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_quantized_or_unknown_conversion_is_refused_by_name(tmp_path: Path) ->
     path = tmp_path / "out" / "config.json"
     tiny_models.edit_json(path, quantization={"quant_algo": "FP8"})
     with pytest.raises(CheckpointError, match="quantization FP8 cannot be served"):
-        load_shard(tmp_path / "out", "float32", Rank(0, 1))
+        load_rank(config_of(tmp_path / "out"), Rank(0, 1))
     tiny_models.edit_json(path, quantization={}, architecture="FalconForCausalLM")
     with pytest.raises(CheckpointError, match="'FalconForCausalLM'"):
-        load_shard(tmp_path / "out", "float32", Rank(0, 1))
+        load_rank(config_of(tmp_path / "out"), Rank(0, 1))
