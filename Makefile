@@ -13,6 +13,8 @@ TP ?=
 TOKENIZER ?=
 # For plan and build: --gpu, --tp, --quantization, --dtype, --context.
 ENGINE_OPTIONS ?=
+# For bench-serving: the threads of torch in the Truss; by default as many as torch takes.
+TRUSS_THREADS ?=
 
 # Where there is no GPU: the address of an index of PyTorch's CPU wheels, which saves 4 GB of CUDA.
 TORCH_INDEX ?=
@@ -157,8 +159,8 @@ gpu-check: $(DEVELOPING) ## Check and measure the reference engine on this machi
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/client:$(CURDIR)/contract $(BIN)/python -m scripts.bench.gpu_check \
 		--output gpu_check.json
 
-bench-serving: $(DEVELOPING) ## Compare with a plain transformers server, end to end
-	@$(BIN)/python -m scripts.bench.serving
+bench-serving: $(DEVELOPING) ## Compare with Baseten's Truss server, end to end
+	@$(BIN)/python -m scripts.bench.serving $(if $(TRUSS_THREADS),--truss-threads $(TRUSS_THREADS))
 
 bench-convert: $(DEVELOPING) ## Measure memory and speed of a conversion against cp
 	@$(BIN)/python -m scripts.bench.convert

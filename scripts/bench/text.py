@@ -6,7 +6,7 @@ sends a response a token, as the C++ backend does, as fast as they go. In the ro
 makes tokens at the pace of a fast GPU, and what waits of a stream goes out as one response, as with
 the reference engine; in the row "executor" the executor's own engine drives a stand-in for
 TensorRT-LLM at that pace, whose tokens cost Python time that the real one's do not. In the rows
-"-shim" the same goes through the shim's route /predict. Client and servers share the machine:
+"-shim" the same goes through the shim's predict route. Client and servers share the machine:
 compare the rows of one run, not runs.
 """
 

@@ -1,10 +1,12 @@
-"""Streams from the route /predict of the shim, or of what stands in its place."""
+"""Requests to the predict route of the Truss server, which is also the shim's."""
 
 from collections.abc import AsyncGenerator, Mapping
 
 import aiohttp
 
 from scripts.bench.traffic.closed_loop import Stream
+
+ROUTE = "/v1/models/model:predict"
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -15,15 +17,24 @@ def open_session() -> aiohttp.ClientSession:
 
 
 def predict_stream(session: aiohttp.ClientSession, url: str, body: Mapping[str, object]) -> Stream:
-    """Chunks of raw text; `body` asks for a stream."""
+    """Return the chunks of raw text, where `body` asks for a stream; else of the whole reply."""
 
     async def start() -> AsyncGenerator[None, None]:
-        async with session.post(f"{url}/predict", json=body) as reply:
+        async with session.post(f"{url}{ROUTE}", json=body) as reply:
             reply.raise_for_status()
             async for _ in reply.content.iter_any():
                 yield
 
     return start
+
+
+async def predict_text(session: aiohttp.ClientSession, url: str, body: Mapping[str, object]) -> str:
+    """Return the text of a reply: of a string in JSON, else of a stream."""
+    async with session.post(f"{url}{ROUTE}", json=body) as reply:
+        reply.raise_for_status()
+        is_whole = reply.content_type == "application/json"
+        text: str = await (reply.json() if is_whole else reply.text())
+        return text
 
 
 def greedy_stream_of(tokens: int) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Baseten's own Truss server, and the Truss `mistral` that it serves."""
