@@ -13,18 +13,13 @@ from reference_engine.config import EngineConfig
 from reference_engine.engine import ReferenceEngine
 from reference_engine.model import checkpoint as checkpoints
 from reference_engine.model.hardware import AUTO, CPU
-from reference_engine.model.projection import quantize
 from support.engine_harness import Replies, request
+from support.int8_weights import rounded
 from support.tiny_models import VOCAB_SIZE, make_checkpoint
 
 LENGTH = 24
 SHARED_BY_INPUT = ("o_proj", "down_proj")
 """Projections of which each rank has some of the inputs, and scales of its own for them."""
-
-
-def rounded(weight: torch.Tensor) -> torch.Tensor:
-    int8, scales = quantize(weight.bfloat16())
-    return int8.float() * scales.float()[:, None]
 
 
 def rounded_model(directory: Path, ranks: int) -> Any:
@@ -34,7 +29,9 @@ def rounded_model(directory: Path, ranks: int) -> Any:
         if isinstance(module, torch.nn.Linear):
             parts = ranks if name.endswith(SHARED_BY_INPUT) else 1
             shares = module.weight.detach().chunk(parts, dim=1)
-            module.weight.data = torch.cat([rounded(each) for each in shares], dim=1)
+            module.weight.data = torch.cat(
+                [rounded(each.bfloat16()) for each in shares], dim=1
+            ).float()
     return model.eval()
 
 

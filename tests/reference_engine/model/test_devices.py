@@ -61,7 +61,8 @@ class Loaded:
 
     def read(self, name: str, shape: tuple[int, ...], region: Region) -> torch.Tensor:
         assert self._tensors[name].shape == shape
-        return self._tensors[name][region]
+        tensor: torch.Tensor = self._tensors[name][region]
+        return tensor
 
 
 def serve_on_cpu_where_meta_is_default(

@@ -12,6 +12,7 @@ from reference_engine.model.projection import (
     padded_length,
     quantize,
 )
+from support.int8_weights import rounded
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -38,11 +39,6 @@ def test_a_projection_equals_torchs_linear(
             torch.testing.assert_close(project(hidden), expected, rtol=tolerance, atol=tolerance)
 
 
-def dequantized(weight: torch.Tensor) -> torch.Tensor:
-    int8, scales = quantize(weight)
-    return int8.double() * scales.double()[:, None]
-
-
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize(
     ("inputs", "outputs"), [(64, 64), (32, 96), (33, 7), (64, 5), (1024, 2816)]
@@ -53,7 +49,7 @@ def test_an_int8_projection_is_that_of_the_rounded_weights(
     layers = [linear(inputs, outputs + more, bias, torch.bfloat16) for more in (0, 32)]
     with torch.inference_mode():
         project = int8_projection(*layers)
-        weight = torch.cat([dequantized(each.weight) for each in layers])
+        weight = torch.cat([rounded(each.weight) for each in layers])
         for tokens in (1, 2, 64, 65):
             hidden = torch.randn(tokens, inputs).bfloat16()
             expected = hidden.double() @ weight.T
@@ -68,8 +64,8 @@ def test_a_rounded_weight_is_within_half_a_step(spread: float) -> None:
     weight = (torch.randn(50, 70) * spread).bfloat16()
     weight[7] = 0
     weight[8, 3] = 100 * spread
-    int8, scales = quantize(weight)
-    errors = (int8.double() * scales.double()[:, None] - weight.double()).abs()
+    _, scales = quantize(weight)
+    errors = (rounded(weight) - weight.double()).abs()
     # A scale is a bfloat16: where it was rounded down, the largest weight is cut by that much.
     assert (errors <= scales.double()[:, None] * (0.5 + 127 / 256)).all()
     assert (errors[7] == 0).all()
