@@ -95,11 +95,12 @@ class Decoder:
         queries_keys = heads[:, : layer.num_heads + layer.num_kv_heads]
         if layer.head_norm is not None:
             queries_keys.copy_(layer.head_norm(queries_keys))
-        lanes = queries_keys[..., : cos.shape[-1]]
-        halves_swapped = torch.cat(lanes.chunk(2, dim=-1)[::-1], dim=-1)
+        lanes = queries_keys
+        if cos.shape[-1] < self._head_dim:
+            lanes = queries_keys[..., : cos.shape[-1]]
+        halves_swapped = lanes.roll(cos.shape[-1] // 2, dims=-1)
         lanes.mul_(cos).addcmul_(halves_swapped, sin)
-        width = layer.num_heads * self._head_dim
-        return projected[:, :width], projected[:, width:]
+        return heads[:, : layer.num_heads], heads[:, layer.num_heads :]
 
     def _mlp(self, layer: Layer, normed: torch.Tensor) -> torch.Tensor:
         gate, up = layer.gate_up(normed).chunk(2, dim=-1)

@@ -92,6 +92,9 @@ class KVCache:
             _zeros(num_blocks * block_bytes, device).view(dtype).view(num_blocks, -1)
             for _ in range(config.num_layers)
         ]
+        # By position and by piece, both views of the layers.
+        self._slots = [layer.view(-1, config.head_dim) for layer in self._layers]
+        self._matrices = [layer.view(-1, block_size * config.head_dim) for layer in self._layers]
 
     def copy_blocks(self, sources: Sequence[int], targets: Sequence[int]) -> None:
         """Copy each block of `sources` to the one of `targets` beside it."""
@@ -138,30 +141,24 @@ class KVCache:
 
         Args:
             layer: its number.
-            queries: [tokens, heads * head_dim], rotated.
-            keys_values: [tokens, 2 * kv_heads * head_dim], keys rotated.
+            queries: [tokens, heads, head_dim], rotated.
+            keys_values: [tokens, 2 * kv_heads, head_dim], keys rotated.
             plan: of these tokens.
 
         Returns:
             [tokens, heads * head_dim].
         """
-        head_dim = self._config.head_dim
-        slots = self._layers[layer].view(-1, head_dim)
-        slots.index_copy_(0, plan.slots, keys_values.reshape(-1, head_dim))
-        pieces = slots.view(-1, self._block_size * head_dim)
+        head_dim, kv_heads = self._config.head_dim, self._config.num_kv_heads
+        self._slots[layer].index_copy_(0, plan.slots, keys_values.reshape(-1, head_dim))
+        matrices = self._matrices[layer]
         outputs = []
         for group in plan.groups:
-            rows, tokens = group.rows, group.tokens
-            keys, values = pieces.index_select(0, group.pieces).view(
-                2, rows, self._config.num_kv_heads, -1, head_dim
+            keys, values = matrices.index_select(0, group.pieces).view(
+                2, group.rows * kv_heads, -1, head_dim
             )
-            # Query heads that share a key head stand side by side, as if they were tokens.
-            asked = queries[group.begin : group.begin + rows * tokens]
-            asked = asked.reshape(rows, tokens, keys.shape[1], -1, head_dim).transpose(1, 2)
-            attention = _attend_with_one if tokens == 1 else _attend_with_many
-            output = attention(asked.flatten(2, 3), keys, values, group.mask)
-            output = output.view(rows, -1, tokens, asked.shape[3], head_dim).transpose(1, 2)
-            outputs.append(output.reshape(rows * tokens, -1))
+            asked = queries[group.begin : group.begin + group.rows * group.tokens]
+            attention = _attend_with_one if group.tokens == 1 else _attend_with_many
+            outputs.append(attention(asked, keys, values, group))
         return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def _group(self, begin: int, rows: Sequence[Row]) -> _Group:
@@ -202,20 +199,45 @@ def _zeros(size: int, device: torch.device) -> torch.Tensor:
 
 
 def _attend_with_one(
-    asked: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, group: _Group
 ) -> torch.Tensor:
-    """Attend with queries [rows, kv_heads, group, head_dim], which may all see the same.
+    """Attend with one token a row: all query heads of a key head may see the same.
 
     In bfloat16 torch's own attention takes twice as long for so few, and fifteen times where every
     query head has a key head (docs/performance.md).
+
+    Args:
+        queries: [rows, heads, head_dim]; heads that share a key head stand side by side.
+        keys: [rows * kv_heads, length, head_dim].
+        values: as `keys`.
+        group: of the rows.
+
+    Returns:
+        [rows, heads * head_dim].
     """
-    asked, keys, values = (each.flatten(0, 1) for each in (asked, keys, values))
-    scores = torch.baddbmm(mask, asked, keys.transpose(1, 2), alpha=asked.shape[-1] ** -0.5)
-    return torch.bmm(torch.softmax(scores, dim=-1), values)
+    asked = queries.reshape(len(keys), -1, queries.shape[-1])
+    scores = torch.baddbmm(group.mask, asked, keys.transpose(1, 2), alpha=queries.shape[-1] ** -0.5)
+    return torch.bmm(torch.softmax(scores, dim=-1), values).view(group.rows, -1)
 
 
 def _attend_with_many(
-    asked: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: torch.Tensor
+    queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, group: _Group
 ) -> torch.Tensor:
-    """Attend with queries [rows, kv_heads, group * tokens, head_dim], each with a mask."""
-    return scaled_dot_product_attention(asked, keys, values, attn_mask=mask)
+    """Attend with several tokens a row, each with a mask of its own; see `_attend_with_one`.
+
+    Args:
+        queries: [rows * tokens, heads, head_dim].
+        keys: [rows * kv_heads, length, head_dim].
+        values: as `keys`.
+        group: of the rows.
+
+    Returns:
+        [rows * tokens, heads * head_dim].
+    """
+    rows, tokens, head_dim = group.rows, group.tokens, queries.shape[-1]
+    keys, values = (each.view(rows, -1, *each.shape[1:]) for each in (keys, values))
+    # Query heads that share a key head stand side by side, as if they were tokens.
+    asked = queries.reshape(rows, tokens, keys.shape[1], -1, head_dim).transpose(1, 2)
+    output = scaled_dot_product_attention(asked.flatten(2, 3), keys, values, attn_mask=group.mask)
+    output = output.view(rows, -1, tokens, asked.shape[3], head_dim).transpose(1, 2)
+    return output.reshape(rows * tokens, -1)

@@ -83,7 +83,8 @@ class ModuleReader:
         size, epsilon = self._config.hidden_size, self._config.norm_epsilon
         weight = self._parameters.read(f"{name}.weight", size).clone()
         if not self._config.has_layer_norm:
-            return partial(_rms_norm, weight=weight, epsilon=epsilon)
+            epsilons = torch.full((1, 1), epsilon, device=weight.device)
+            return partial(_rms_norm, weight=weight, epsilons=epsilons)
         bias = self._parameters.read(f"{name}.bias", size).clone()
         return partial(
             functional.layer_norm, normalized_shape=[size], weight=weight, bias=bias, eps=epsilon
@@ -103,10 +104,11 @@ class ModuleReader:
         return apply
 
 
-def _rms_norm(hidden: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
-    # On a CPU torch's own rms_norm takes three times as long.
+def _rms_norm(hidden: torch.Tensor, weight: torch.Tensor, epsilons: torch.Tensor) -> torch.Tensor:
+    # torch's own is made of as many operations, and of more where it is given many tokens.
     wide = hidden.float()
-    scale = wide.square().mean(-1, keepdim=True).add_(epsilon).rsqrt_()
+    squares = wide.square().sum(-1, keepdim=True)
+    scale = torch.add(epsilons, squares, alpha=1 / len(weight)).rsqrt_()
     return weight * (wide * scale).to(hidden.dtype)
 
 

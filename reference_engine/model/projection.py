@@ -37,14 +37,14 @@ def packed_projection(*layers: Linear) -> Map:
         return partial(functional.linear, weight=weight, bias=bias)
     # The operators that torch.compile itself uses (pytorch/pytorch, torch/_inductor/mkldnn_ir.py).
     packed = torch.ops.mkldnn._reorder_linear_weight(weight, PACKED_FOR_TOKENS)
+    linear: Callable[..., torch.Tensor] = torch.ops.mkldnn._linear_pointwise.default
 
     def project(tokens: torch.Tensor) -> torch.Tensor:
         missing = padded_length(len(tokens)) - len(tokens)
-        padded = functional.pad(tokens, (0, 0, 0, missing)) if missing else tokens
-        projected: torch.Tensor = torch.ops.mkldnn._linear_pointwise(
-            padded, packed, bias, "none", [], ""
-        )
-        return projected[: len(tokens)]
+        if not missing:
+            return linear(tokens, packed, bias, "none", [], "")
+        padded = functional.pad(tokens, (0, 0, 0, missing))
+        return linear(padded, packed, bias, "none", [], "")[: len(tokens)]
 
     return project
 
