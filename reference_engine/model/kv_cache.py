@@ -3,9 +3,11 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn.functional import scaled_dot_product_attention
 
 from reference_engine.model.model_config import ModelConfig
@@ -125,12 +127,13 @@ class KVCache:
                 positions += where
                 blocks += [row.blocks[position // size] for position in where]
                 wanted[index] = range(len(token_ids) - row.num_logits, len(token_ids))
-        places = self._tensor(positions)
+        places = np.array(positions)
+        slots = self._pieces_of(np.array(blocks)) * size + (places % size)[:, None]
         return AttentionPlan(
-            token_ids=self._tensor(token_ids),
-            positions=places,
-            slots=(self._pieces_of(blocks) * size + (places % size)[:, None]).flatten(),
-            wanted=self._tensor([token for row in wanted for token in row]),
+            token_ids=self._tensor(np.array(token_ids)),
+            positions=self._tensor(places),
+            slots=self._tensor(slots.ravel()),
+            wanted=self._tensor(np.array([token for row in wanted for token in row])),
             groups=groups,
         )
 
@@ -164,31 +167,33 @@ class KVCache:
     def _group(self, begin: int, rows: Sequence[Row]) -> _Group:
         num_blocks = -(-max(row.end for row in rows) // self._block_size)
         tokens = len(rows[0].tokens)
-        pieces = self._pieces_of(
-            [[*row.blocks[:num_blocks], *[0] * (num_blocks - len(row.blocks))] for row in rows]
-        )
-        pieces = pieces.view(len(rows), num_blocks, 2, -1).permute(2, 0, 3, 1)
-        starts = self._tensor([row.start for row in rows])
-        positions = (starts[:, None] + torch.arange(tokens, device=self._device))[:, :, None]
-        places = torch.arange(num_blocks * self._block_size, device=self._device)
+        blocks = np.zeros((len(rows), num_blocks), np.int64)
+        for index, row in enumerate(rows):
+            known = row.blocks[:num_blocks]
+            blocks[index, : len(known)] = known
+        pieces = self._pieces_of(blocks).reshape(len(rows), num_blocks, 2, -1)
+        starts = np.array([row.start for row in rows])
+        positions = starts[:, None, None] + np.arange(tokens)[:, None]
+        places = np.arange(num_blocks * self._block_size)
         hidden = places > positions
         if self._config.sliding_window is not None:
             hidden |= places <= positions - self._config.sliding_window
-        mask = torch.zeros_like(hidden, dtype=self._dtype).masked_fill_(hidden, -torch.inf)
         if tokens == 1:
-            mask = mask.repeat_interleave(self._config.num_kv_heads, dim=0)
+            hidden = hidden.repeat(self._config.num_kv_heads, axis=0)
         else:
             shared_by = self._config.num_heads // self._config.num_kv_heads
-            mask = mask.repeat_interleave(shared_by, dim=1)[:, None]
-        return _Group(begin, len(rows), tokens, pieces.flatten(), mask)
+            hidden = hidden.repeat(shared_by, axis=1)[:, None]
+        is_hidden = self._tensor(hidden)
+        mask = torch.zeros_like(is_hidden, dtype=self._dtype).masked_fill_(is_hidden, -torch.inf)
+        gathered = self._tensor(pieces.transpose(2, 0, 3, 1).ravel())
+        return _Group(begin, len(rows), tokens, gathered, mask)
 
-    def _pieces_of(self, blocks: Sequence[object]) -> torch.Tensor:
+    def _pieces_of(self, blocks: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the numbers of each block's pieces, one a key or value head, in a new last dim."""
-        pieces = torch.arange(self._pieces, device=self._device)
-        return self._tensor(blocks)[..., None] * self._pieces + pieces
+        return blocks[..., None] * self._pieces + np.arange(self._pieces)
 
-    def _tensor(self, numbers: Sequence[object]) -> torch.Tensor:
-        return torch.tensor(numbers, device=self._device)
+    def _tensor(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
 
 
 def _zeros(size: int, device: torch.device) -> torch.Tensor:

@@ -40,11 +40,12 @@ def packed_projection(*layers: Linear) -> Map:
     linear: Callable[..., torch.Tensor] = torch.ops.mkldnn._linear_pointwise.default
 
     def project(tokens: torch.Tensor) -> torch.Tensor:
-        missing = padded_length(len(tokens)) - len(tokens)
+        count = tokens.shape[0]
+        missing = padded_length(count) - count
         if not missing:
             return linear(tokens, packed, bias, "none", [], "")
         padded = functional.pad(tokens, (0, 0, 0, missing))
-        return linear(padded, packed, bias, "none", [], "")[: len(tokens)]
+        return linear(padded, packed, bias, "none", [], "")[:count]
 
     return project
 
