@@ -152,7 +152,7 @@ fuzz: $(DEVELOPING) ## Send 5,000 requests of every kind; none may fail or leak 
 fleet: $(DEVELOPING) ## Load five Tritons behind one shim for a minute and kill one; then three replicas
 	@FLEET_SECONDS=60 $(BIN)/python -m pytest -q tests/shim/generation/test_fleet.py
 
-bench-engine: $(DEVELOPING) ## Compare the reference engine with generate, continuous batching, OpenVINO
+bench-engine: $(DEVELOPING) ## Compare the reference engine with generate, continuous batching, OpenVINO, vLLM
 	@$(BIN)/python -m scripts.bench.engine
 
 gpu-check: $(DEVELOPING) ## Check and measure the reference engine on this machine's GPU, into gpu_check.json

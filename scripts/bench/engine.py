@@ -5,8 +5,8 @@ until the last has ended, prefill included. Every row runs in a process of its o
 one would slow down another. Rows of one run can be compared, runs cannot.
 
 On a GPU, if torch sees one:
-    bench_engine.py --model mistral-7b --dtypes bfloat16 --concurrency 1 16 64 \
-        --systems generate generate-batch engine --no-openvino
+    engine.py --model mistral-7b --dtypes bfloat16 --concurrency 1 16 64 \
+        --systems generate generate-batch engine
 """
 
 import argparse
@@ -17,19 +17,20 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from scripts.bench.systems import Prompts, Serve
+from scripts.bench.systems import Prompts, System
 from scripts.bench.systems.hugging_face import (
     continuous_batching,
     generate,
     generate_batch,
     write_random_model,
 )
-from scripts.bench.systems.openvino_genai import PYTHON as OPENVINO_PYTHON
-from scripts.bench.systems.openvino_genai import export_to_openvino, openvino
+from scripts.bench.systems.openvino_genai import OPENVINO
 from scripts.bench.systems.reference import LONG_PROMPT, engine, measure_stall
+from scripts.bench.systems.vllm_cpu import VLLM
 
 MODELS = {
     "big": {
@@ -58,12 +59,13 @@ MODELS = {
     },
 }
 STALL = "engine-stall"
-SYSTEMS: dict[str, Callable[[Path, str], Serve]] = {
-    "generate": generate,
-    "generate-batch": generate_batch,
-    "continuous-batching": continuous_batching,
-    "engine": engine,
-    "openvino": openvino,
+SYSTEMS = {
+    "generate": System(generate),
+    "generate-batch": System(generate_batch),
+    "continuous-batching": System(continuous_batching),
+    "engine": System(engine),
+    "openvino": OPENVINO,
+    "vllm": VLLM,
 }
 REPOSITORY = Path(__file__).parents[2]
 
@@ -78,7 +80,7 @@ def make_model(directory: Path, name: str) -> None:
 
 def measure(arguments: argparse.Namespace) -> None:
     """Print tokens/s by concurrency as JSON: the best of the repetitions of one row."""
-    serve = SYSTEMS[arguments.system](arguments.model_dir, arguments.dtype)
+    serve = SYSTEMS[arguments.system].load(arguments.model_dir, arguments.dtype)
     numbers = random.Random(0)  # noqa: S311
 
     def prompts(count: int) -> Prompts:
@@ -105,22 +107,19 @@ def bench(arguments: argparse.Namespace, directory: Path) -> None:
     heading = "".join(f"{number:>9}" for number in arguments.concurrency)
     print(f"{arguments.model} model, tokens/s with N requests at once")
     print(f"{'':<32}{heading}")
-    rows = [
-        (sys.executable, system, dtype, directory)
-        for dtype in arguments.dtypes
-        for system in arguments.systems
-    ]
-    if arguments.openvino and (exported := export_to_openvino(directory)):
-        rows += [
-            (str(OPENVINO_PYTHON), "openvino", dtype, exported) for dtype in ("float32", "default")
-        ]
-    for row in rows:
-        rates = run_row(arguments, *row)
-        heading = f"{row[1]} {row[2]}"
-        print(f"{heading:<32}" + "".join(f"{rate:>9.0f}" for rate in rates.values()), flush=True)
+    for name in arguments.systems:
+        system = SYSTEMS[name]
+        with left_out_if_it_fails(name):
+            model = system.prepare(directory)
+            for dtype in system.dtypes or arguments.dtypes:
+                heading = f"{name} {dtype}"
+                with left_out_if_it_fails(heading):
+                    rates = run_row(arguments, system.python, name, dtype, model)
+                    columns = "".join(f"{rate:>9.0f}" for rate in rates.values())
+                    print(f"{heading:<32}{columns}", flush=True)
     for dtype in arguments.dtypes:
-        times = run_row(arguments, sys.executable, STALL, dtype, directory)
-        if times:
+        with left_out_if_it_fails(f"{STALL} {dtype}"):
+            times = run_row(arguments, sys.executable, STALL, dtype, directory)
             print(
                 f"engine {dtype}: while a prompt of {LONG_PROMPT} tokens arrives, a stream waits"
                 f" {times['median'] / times['step']:.1f} decode steps a token and at most"
@@ -128,10 +127,20 @@ def bench(arguments: argparse.Namespace, directory: Path) -> None:
             )
 
 
+@contextmanager
+def left_out_if_it_fails(rows: str) -> Iterator[None]:
+    """Report a command that fails, and go on behind this context."""
+    try:
+        yield
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr or "no message").strip().splitlines()[-1]
+        print(f"{rows} is left out, exit status {error.returncode}: {reason}", file=sys.stderr)
+
+
 def run_row(
     arguments: argparse.Namespace, python: str, system: str, dtype: str, directory: Path
 ) -> dict[str, float]:
-    """Measure one row in a process of its own; empty if that fails."""
+    """Measure one row in a process of its own; CalledProcessError if that fails."""
     command = [
         *(python, __file__, "--system", system, "--model-dir", str(directory), "--dtype", dtype),
         *("--concurrency", *map(str, arguments.concurrency)),
@@ -140,12 +149,8 @@ def run_row(
     ]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}  # where this is not installed
     result = subprocess.run(  # noqa: S603
-        command, capture_output=True, text=True, check=False, env=environment
+        command, capture_output=True, text=True, check=True, env=environment
     )
-    if result.returncode:
-        reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"{system} {dtype} failed: {reason}", file=sys.stderr)
-        return {}
     measured: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return measured
 
@@ -160,13 +165,11 @@ def main() -> None:
         "--systems",
         choices=SYSTEMS,
         nargs="+",
-        default=["generate", "continuous-batching", "engine"],
-        help="beside OpenVINO",
+        default=[name for name in SYSTEMS if name != "generate-batch"],
     )
     parser.add_argument("--prompt", type=int, default=64, help="tokens of a prompt")
     parser.add_argument("--tokens", type=int, default=64, help="generated tokens a request")
     parser.add_argument("--repetitions", type=int, default=3, help="of which the best counts")
-    parser.add_argument("--no-openvino", dest="openvino", action="store_false")
     row = parser.add_argument_group("one row, used by the table")
     row.add_argument("--system", choices=[*SYSTEMS, STALL])
     row.add_argument("--model-dir", type=Path)

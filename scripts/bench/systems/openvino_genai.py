@@ -1,18 +1,14 @@
 """OpenVINO GenAI, with the tools to export a model for it in a venv of their own."""
 
-import subprocess
-import sys
-import venv
 from pathlib import Path
 
-from scripts.bench.systems import Prompts, Serve
+from scripts.bench.systems import Prompts, Serve, System
+from scripts.bench.systems.own_venv import OwnVenv
 
-VENV = Path(".run/openvino-venv")
-PYTHON = VENV / "bin" / "python"
-PACKAGES = ["optimum-intel==2.2.0", "openvino-genai==2026.4.1"]
+VENV = OwnVenv("openvino", ["optimum-intel==2.2.0", "openvino-genai==2026.4.1"])
 
 
-def openvino(directory: Path, precision: str) -> Serve:
+def load(directory: Path, precision: str) -> Serve:
     """Return OpenVINO GenAI's continuous batching over the exported model."""
     import openvino
     from openvino_genai import ContinuousBatchingPipeline, GenerationConfig, SchedulerConfig
@@ -41,27 +37,15 @@ def openvino(directory: Path, precision: str) -> Serve:
     return serve
 
 
-def export_to_openvino(directory: Path) -> Path | None:
-    """Export the model, with tools installed into a venv of their own; none if that fails."""
+def export(directory: Path) -> Path:
+    """Export the model for OpenVINO; CalledProcessError if that fails."""
     exported = directory / "openvino"
-    steps = [
-        [str(PYTHON), "-m", "pip", "install", "--quiet", *PACKAGES],
-        # It comes for CUDA and breaks the import of transformers beside a torch for CPUs.
-        [str(PYTHON), "-m", "pip", "uninstall", "--quiet", "--yes", "torchvision"],
-    ]
-    export = [
-        *(str(VENV / "bin/optimum-cli"), "export", "openvino", "--model", str(directory)),
+    VENV.run(
+        *("optimum-cli", "export", "openvino", "--model", str(directory)),
         *("--task", "text-generation-with-past", "--weight-format", "fp32"),
         *("--disable-convert-tokenizer", str(exported)),
-    ]
-    if not PYTHON.exists():
-        venv.create(VENV, with_pip=True)
-    else:
-        steps = []
-    for step in (*steps, export):
-        result = subprocess.run(step, capture_output=True, text=True, check=False)  # noqa: S603
-        if result.returncode:
-            reason = (result.stderr.strip().splitlines() or ["no message"])[-1]
-            print(f"openvino is left out: {reason}", file=sys.stderr)
-            return None
+    )
     return exported
+
+
+OPENVINO = System(load, VENV, dtypes=("float32", "default"), convert=export)
