@@ -9,6 +9,7 @@ machine with the server under test: compare the rows of one run, not runs.
 
 import argparse
 import asyncio
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -140,7 +141,10 @@ def main() -> None:
     parser.add_argument("--truss-threads", type=int, help="of torch in the Truss; default: torch's")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="aeolus-bench-") as directory:
-        bench(arguments, Path(directory))
+        try:
+            bench(arguments, Path(directory))
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(f"{error}\n{error.stderr}") from error
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.bench.systems.own_venv import OwnVenv
+from scripts.bench.own_venv import OwnVenv
 
 Prompts = list[list[int]]
 Serve = Callable[[Prompts, int], None]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from scripts.bench.own_venv import OwnVenv
 from scripts.bench.systems import Prompts, Serve, System
-from scripts.bench.systems.own_venv import OwnVenv
 
 VENV = OwnVenv("openvino", ["optimum-intel==2.2.0", "openvino-genai==2026.4.1"])
 

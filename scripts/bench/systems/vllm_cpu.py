@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from scripts.bench.own_venv import ENVIRONMENTS, OwnVenv
 from scripts.bench.systems import Prompts, Serve, System
-from scripts.bench.systems.own_venv import ENVIRONMENTS, OwnVenv
 
 SETTINGS = {
     # By default it has three processes and gives the model one of two cores.

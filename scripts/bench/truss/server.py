@@ -5,19 +5,21 @@ Truss is installed into a venv of its own, whose torch and transformers are this
 
 import os
 import subprocess
-import sys
 import time
 import urllib.request
-import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from launcher.ports import free_ports
+from scripts.bench.own_venv import OwnVenv
 
-PACKAGE = "truss==0.18.36"
-VENV = Path(".run/truss-venv").absolute()
-PYTHON = VENV / "bin" / "python"
+VENV = OwnVenv(
+    "truss",
+    ["truss==0.18.36"],
+    requirements="truss/templates/server/requirements.txt",  # of the image of a Truss
+    has_ours=True,  # torch and transformers
+)
 MISTRAL = Path(__file__).with_name("mistral")
 BUILD = """
 import pathlib, sys, truss
@@ -38,7 +40,7 @@ def running_truss(checkpoint: Path, directory: Path, threads: int | None) -> Ite
     Yields:
         The URL of the server.
     """
-    _install()
+    VENV.install()
     server = _build(checkpoint, directory)
     port = free_ports().http
     environment = os.environ | {"INFERENCE_SERVER_PORT": str(port)}
@@ -48,7 +50,7 @@ def running_truss(checkpoint: Path, directory: Path, threads: int | None) -> Ite
     with (
         log_path.open("w") as log,
         subprocess.Popen(  # noqa: S603 - the pinned package
-            [str(PYTHON), "main.py"], cwd=server, stdout=log, stderr=log, env=environment
+            [VENV.program("python"), "main.py"], cwd=server, stdout=log, stderr=log, env=environment
         ) as process,
     ):
         try:
@@ -63,41 +65,15 @@ def running_truss(checkpoint: Path, directory: Path, threads: int | None) -> Ite
             process.kill()
 
 
-def _install() -> None:
-    """Install Truss and what its server needs, unless that version is there."""
-    installed = VENV / "installed.txt"
-    if installed.is_file() and installed.read_text() == PACKAGE:
-        return
-    print(f"installing {PACKAGE} into {VENV}", file=sys.stderr)
-    venv.create(VENV, clear=True, with_pip=True)
-    packages = next(VENV.glob("lib/python*/site-packages"))
-    shared = [each for each in sys.path if "-packages" in each]
-    (packages / "shared.pth").write_text("\n".join(shared))
-    pip_install = [str(PYTHON), "-m", "pip", "install", "--quiet"]
-    _run(*pip_install, PACKAGE)
-    # What the image of a Truss gets, but for its choice of a package index.
-    lines = (packages / "truss/templates/server/requirements.txt").read_text().splitlines()
-    requirements = VENV / "requirements.txt"
-    requirements.write_text("\n".join(each for each in lines if not each.startswith("-")))
-    _run(*pip_install, "--requirement", str(requirements))
-    installed.write_text(PACKAGE)
-
-
 def _build(checkpoint: Path, directory: Path) -> Path:
     """Return the directory that is /app in the image of the Truss."""
     context = directory / "context"
-    _run(str(PYTHON), "-c", BUILD, str(MISTRAL), str(context))
+    VENV.run("python", "-c", BUILD, str(MISTRAL), str(context))
     server = context / "server"
     for name in ("model", "config.yaml"):
         (context / name).rename(server / name)
     (server / "data").symlink_to(checkpoint.absolute())
     return server
-
-
-def _run(*command: str) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if result.returncode:
-        raise SystemExit(f"{' '.join(command)}:\n{result.stderr}")
 
 
 def _is_ready(url: str) -> bool:

@@ -1,6 +1,7 @@
 """A virtual environment for a system whose packages do not go with this project's."""
 
 import subprocess
+import sys
 import venv
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,10 @@ class OwnVenv:
 
     name: str
     packages: list[str]
+    requirements: str | None = None
+    """A file of an installed package that lists what else its server needs."""
+    has_ours: bool = False
+    """Whether the packages of this interpreter are seen, too, behind its own."""
 
     @property
     def directory(self) -> Path:
@@ -24,7 +29,12 @@ class OwnVenv:
 
     def program(self, name: str) -> str:
         """Return the path of a program of this environment."""
-        return str(self.directory / "bin" / name)
+        return str((self.directory / "bin" / name).absolute())
+
+    @property
+    def site_packages(self) -> Path:
+        """Where its packages lie."""
+        return next(self.directory.glob("lib/python*/site-packages"))
 
     def install(self) -> None:
         """Install the packages, unless these are there; CalledProcessError if that fails."""
@@ -32,9 +42,19 @@ class OwnVenv:
         packages = "\n".join(self.packages)
         if record.is_file() and record.read_text() == packages:
             return
+        print(f"installing {' '.join(self.packages)} into {self.directory}", file=sys.stderr)
         venv.create(self.directory, clear=True, with_pip=True)
+        if self.has_ours:
+            ours = [each for each in sys.path if "-packages" in each]
+            (self.site_packages / "ours.pth").write_text("\n".join(ours))
         self.run("pip", "install", "--quiet", *self.packages)
-        self.run("pip", "uninstall", "--quiet", "--yes", *CUDA_BUILDS)
+        if self.requirements:
+            lines = (self.site_packages / self.requirements).read_text().splitlines()
+            # Options of pip, such as another index, are not taken over.
+            listed = [each for each in lines if each.strip() and not each.startswith(("-", "#"))]
+            self.run("pip", "install", "--quiet", *listed)
+        if not self.has_ours:
+            self.run("pip", "uninstall", "--quiet", "--yes", *CUDA_BUILDS)
         record.write_text(packages)
 
     def run(self, program: str, *arguments: str) -> None:
