@@ -50,9 +50,10 @@ class OwnVenv:
         self.run("pip", "install", "--quiet", *self.packages)
         if self.requirements:
             lines = (self.site_packages / self.requirements).read_text().splitlines()
+            listed = self.directory / "requirements.txt"
             # Options of pip, such as another index, are not taken over.
-            listed = [each for each in lines if each.strip() and not each.startswith(("-", "#"))]
-            self.run("pip", "install", "--quiet", *listed)
+            listed.write_text("\n".join(each for each in lines if not each.startswith("-")))
+            self.run("pip", "install", "--quiet", "--requirement", str(listed))
         if not self.has_ours:
             self.run("pip", "uninstall", "--quiet", "--yes", *CUDA_BUILDS)
         record.write_text(packages)
