@@ -1,5 +1,6 @@
 """The predict routes for OpenAPI."""
 
+from functools import cache
 from typing import Any
 
 from catalog import ModelEntry, load_catalog
@@ -20,9 +21,13 @@ def predict_operation(*path_parameters: str) -> dict[str, Any]:
             {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
             for name in path_parameters
         ]
-    } | json_body(
-        CheckedParameters, {name: predict_example(model) for name, model in load_catalog().items()}
-    )
+    } | _body()
+
+
+@cache
+def _body() -> dict[str, Any]:
+    examples = {name: predict_example(model) for name, model in load_catalog().items()}
+    return json_body(CheckedParameters, examples)
 
 
 def predict_example(model: ModelEntry) -> dict[str, Any]:
