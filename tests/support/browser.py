@@ -124,6 +124,11 @@ class ChatPage:
         self.field.fill(text)
         self.field.press("Enter")
 
+    def write(self, text: str) -> None:
+        """Write a message without sending it, and wait until the page has taken it."""
+        self.field.fill(text)
+        self.request()  # answered after what was written has arrived
+
     def ask(self, text: str) -> str:
         """Send a message; returns the text of its whole reply."""
         count = self.replies.count()

@@ -52,7 +52,7 @@ def test_a_tab_that_is_loaded_again_goes_on_and_a_closed_one_stops_the_engine(
     chat.set_more_parameter("min_new_tokens", "3000")
     chat.say("And what is the mistral?")
     chat.stop_button.wait_for()
-    chat.field.fill("not sent yet")
+    chat.write("not sent yet")
     chat.page.reload()
     expect(chat.replies).to_have_count(2)
     expect(chat.replies.first).to_have_text(first, use_inner_text=True)
