@@ -36,7 +36,8 @@ class Decoder:
         has_int8_weights: whether the weights of projections are rounded to int8.
 
     Raises:
-        CheckpointError: a parameter is missing or of another shape than `config` says.
+        CheckpointError: a parameter is missing or of another shape than `config` says, or
+            `config` names what transformers does not have.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from reference_engine.model.checkpoint import CheckpointError
 from reference_engine.model.model_config import ModelConfig
 
 
@@ -13,6 +14,9 @@ def rotary_tables(
     """Return cosines and sines [length, 1, rotary lanes].
 
     The sines of the first half are negative: x * cos + swapped(x) * sin rotates.
+
+    Raises:
+        CheckpointError: the parameters of a scaled embedding are missing or wrong.
     """
     frequencies, scale = _frequencies(config)
     positions = torch.arange(length, dtype=torch.float32, device=device)
@@ -36,14 +40,20 @@ def _scaled_frequencies(config: ModelConfig) -> tuple[torch.Tensor, float]:
     from transformers import LlamaConfig
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-    described = LlamaConfig(
-        hidden_size=config.hidden_size,
-        num_attention_heads=config.num_heads,
-        head_dim=config.head_dim,
-        max_position_embeddings=config.max_position_embeddings,
-        rope_parameters=dict(config.rope_parameters),
-    )
-    frequencies: tuple[torch.Tensor, Any] = ROPE_INIT_FUNCTIONS[
-        config.rope_parameters["rope_type"]
-    ](described, torch.device("cpu"))
+    rope = dict(config.rope_parameters)
+    try:
+        described = LlamaConfig(
+            hidden_size=config.hidden_size,
+            num_attention_heads=config.num_heads,
+            head_dim=config.head_dim,
+            max_position_embeddings=config.max_position_embeddings,
+            rope_parameters=rope,
+        )
+        frequencies: tuple[torch.Tensor, Any] = ROPE_INIT_FUNCTIONS[rope["rope_type"]](
+            described, torch.device("cpu")
+        )
+    except Exception as error:  # whatever transformers raises on fields that are missing or wrong
+        raise CheckpointError(
+            f"rope_parameters {dict(config.rope_parameters)} cannot be used: {error!r}"
+        ) from error
     return frequencies

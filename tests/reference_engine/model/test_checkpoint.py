@@ -51,6 +51,22 @@ def test_a_rotary_embedding_that_depends_on_the_batch_is_refused(copy: Path) -> 
     assert_refused(copy, "rotary type 'dynamic'")
 
 
+@pytest.mark.parametrize("fields", [{}, {"factor": "2"}, {"factor": []}])
+@pytest.mark.parametrize("rope_type", ["linear", "llama3", "yarn"])
+def test_a_scaled_rotary_embedding_without_its_fields_is_refused(
+    copy: Path, rope_type: str, fields: dict[str, object]
+) -> None:
+    change_config(copy, rope_parameters={"rope_type": rope_type, "rope_theta": 1e4, **fields})
+    with pytest.raises(CheckpointError, match=f"rope_parameters .*{rope_type}.* cannot be used"):
+        ReferenceEngine(EngineConfig.resolve(copy))
+
+
+def test_an_activation_that_there_is_not_is_refused(copy: Path) -> None:
+    change_config(copy, hidden_act="swish-9")
+    with pytest.raises(CheckpointError, match="hidden_act is 'swish-9'"):
+        ReferenceEngine(EngineConfig.resolve(copy))
+
+
 def test_missing_weight_files_are_refused(copy: Path) -> None:
     (copy / "model.safetensors").unlink()
     assert_refused(copy, "weights cannot be read")
