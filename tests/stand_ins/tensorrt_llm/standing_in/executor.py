@@ -273,12 +273,11 @@ class Executor:
         if not self._active:
             return None
         lasting, once = self._engine / "forward_error", self._engine / "forward_error_once"
-        if lasting.exists():
-            return lasting.read_text(encoding="utf-8")
-        if once.exists():
-            text = once.read_text(encoding="utf-8")
-            once.unlink()
-            return text
+        for path in (lasting, once):
+            if path.exists() and (text := path.read_text(encoding="utf-8")):  # written by now
+                if path is once:
+                    path.unlink()
+                return text
         return None
 
     def _end_active(self, error: str) -> None:
