@@ -20,12 +20,9 @@ from engine_step.validation import Limits, validate
 from reference_engine.config import EngineConfig
 from reference_engine.guides import Guides, MakeFollower
 from reference_engine.model.blocks import BlockPool
-from reference_engine.model.checkpoint import torch_dtype
-from reference_engine.model.decoder import Decoder
 from reference_engine.model.hardware import use_threads_for
-from reference_engine.model.kv_cache import KVCache
-from reference_engine.model.model_runner import ModelRunner, Runner
-from reference_engine.model.parameters import Parameters
+from reference_engine.model.loading import load_runner
+from reference_engine.model.model_runner import Runner
 from reference_engine.model.weights import HuggingFaceWeights
 from reference_engine.ranks.leader import open_ranks
 from reference_engine.scheduler import Scheduler
@@ -103,20 +100,13 @@ class ReferenceEngine:
     def _open_runner(self) -> Iterator[Runner]:
         config = self.config
         if config.is_shared:
-            with open_ranks(config, self._scheduler.interrupt) as runner:
-                yield runner
+            with open_ranks(config, self._scheduler.interrupt) as ranks:
+                yield ranks
             return
         use_threads_for(config.model)
-        dtype = torch_dtype(config.dtype)
         with HuggingFaceWeights(config.checkpoint_dir, is_tied=config.model.is_tied) as weights:
-            decoder = Decoder(
-                config.model,
-                Parameters(weights, dtype, config.device),
-                config.max_seq_len,
-                has_int8_weights=config.has_int8_weights,
-            )
-        cache = KVCache(config.model, config.num_blocks, config.block_size, dtype, config.device)
-        yield ModelRunner(decoder, cache)
+            runner = load_runner(config, weights)
+        yield runner
 
     def _run(self, loaded: Future[None]) -> None:
         """Do all the work that touches torch: the body of the engine's thread.

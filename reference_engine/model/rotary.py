@@ -54,6 +54,6 @@ def _scaled_frequencies(config: ModelConfig) -> tuple[torch.Tensor, float]:
         )
     except Exception as error:  # whatever transformers raises on fields that are missing or wrong
         raise CheckpointError(
-            f"rope_parameters {dict(config.rope_parameters)} cannot be used: {error!r}"
+            f"rope_parameters {config.rope_parameters} cannot be used: {error!r}"
         ) from error
     return frequencies

@@ -53,9 +53,8 @@ def _rope_parameters(config: "TrtllmConfig") -> dict[str, Any]:
     scaling = dict(config.rotary_scaling or {"rope_type": "default"})
     scaling.setdefault("rope_type", scaling.get("type", "default"))
     scaling.pop("type", None)
-    is_partial = config.architecture == "GPTForCausalLM"
     return {
         **scaling,
         "rope_theta": config.rotary_base,
-        "partial_rotary_factor": config.rotary_pct if is_partial else 1.0,
+        "partial_rotary_factor": config.rotary_pct,
     }

@@ -10,11 +10,9 @@ import torch
 from torch.nn import functional
 
 from reference_engine.config import EngineConfig
-from reference_engine.model.checkpoint import CheckpointError, torch_dtype
-from reference_engine.model.decoder import Decoder
-from reference_engine.model.kv_cache import KVCache
+from reference_engine.model.checkpoint import CheckpointError
+from reference_engine.model.loading import load_runner
 from reference_engine.model.model_runner import ModelRunner
-from reference_engine.model.parameters import Parameters
 from reference_engine.model.weights import HuggingFaceWeights
 from reference_engine.ranks.collectives import Collectives
 from reference_engine.ranks.converted_weights import ConvertedWeights
@@ -55,27 +53,15 @@ def load_rank(config: EngineConfig, rank: Rank) -> tuple[ModelRunner, Collective
         return collectives.all_gather(functional.pad(logits, (0, missing)))
 
     with _open_weights(config, rank) as weights:
-        decoder = Decoder(
-            model,
-            Parameters(
-                weights,
-                torch_dtype(config.dtype),
-                config.device,
-                partial(region_of, model=model, rank=rank),
-            ),
-            config.max_seq_len,
-            collectives.all_reduce,
-            all_gather,
-            has_int8_weights=config.has_int8_weights,
+        runner = load_runner(
+            config,
+            weights,
+            own=own_config(model, rank),
+            region_of=partial(region_of, model=model, rank=rank),
+            all_reduce=collectives.all_reduce,
+            all_gather=all_gather,
         )
-    cache = KVCache(
-        own_config(model, rank),
-        config.num_blocks,
-        config.block_size,
-        torch_dtype(config.dtype),
-        config.device,
-    )
-    return ModelRunner(decoder, cache), collectives
+    return runner, collectives
 
 
 def _check_shareable(config: EngineConfig, rank: Rank) -> None:
